@@ -1,0 +1,97 @@
+"""Where a checkpoint lies: a local file, a URL, or one of the short names of configs."""
+import contextlib
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+import torch
+
+THIRD_PARTY = 'https://download.openmmlab.com/pretrain/third_party/'
+# The backbones that mmdetection's ResNet configs start from, under the names they use.
+OPEN_MMLAB = {
+    'detectron/resnet50_caffe': 'resnet50_caffe-788b5fa3.pth',
+    'detectron/resnet101_caffe': 'resnet101_caffe-3ad79236.pth',
+    'detectron/resnet50_gn': 'resnet50_gn-9186a21c.pth',
+    'detectron/resnet101_gn': 'resnet101_gn-cac0ab98.pth',
+    'detectron2/resnet50_caffe': 'resnet50_msra-5891d200.pth',
+    'detectron2/resnet101_caffe': 'resnet101_msra-6cc46731.pth',
+    'contrib/resnet50_gn': 'resnet50_gn_thangvubk-ad1730dd.pth',
+}
+CONNECT_TIMEOUT = 30  # seconds
+
+
+def resolve(source: str) -> str:
+    """Turn `torchvision://resnet50` or `open-mmlab://detectron2/resnet50_caffe` into its URL; leave the rest alone."""
+    scheme, _, name = source.partition('://')
+    if scheme in ('torchvision', 'modelzoo'):
+        return _torchvision_url(source, name)
+    if scheme in ('open-mmlab', 'openmmlab'):
+        if name not in OPEN_MMLAB:
+            raise ValueError(f'{source}: unknown name. Known: {", ".join(OPEN_MMLAB)}. '
+                             'Any other checkpoint can be given as a URL or a path.')
+        return THIRD_PARTY + OPEN_MMLAB[name]
+    return source
+
+
+def local_file(source: str) -> Path:
+    """The file that holds `source`; what is not on this machine is downloaded once into torch's cache folder.
+
+    Raises FileNotFoundError that says how to give the file by hand when it is missing or cannot be downloaded.
+    """
+    url = resolve(source)
+    if not url.startswith(('http://', 'https://')):
+        path = Path(url).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f'checkpoint {path} does not exist' if not path.is_dir() else
+                                    f'checkpoint {path} is a folder; name a file in it')
+        return path
+    path = Path(torch.hub.get_dir(), 'checkpoints', url.rsplit('/', 1)[1].partition('?')[0])
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path):
+            if not path.is_file():  # another process of this machine may just have fetched it
+                _download(url, path, source)
+    return path
+
+
+def _torchvision_url(source, name):
+    from torchvision.models import get_model_weights
+    model, _, version = name.partition('.')
+    try:
+        # Configs mean the first weights torchvision published; DEFAULT are later ones, trained differently.
+        return get_model_weights(model)[version.upper() or 'IMAGENET1K_V1'].url
+    except (ValueError, KeyError) as error:
+        raise ValueError(f'{source}: torchvision has no such weights ({error})') from None
+
+
+def _download(url, path, source):
+    print(f'Downloading {url} to {path}', file=sys.stderr)
+    digest = re.search(r'-([0-9a-f]{8,})\.pth$', path.name)
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(CONNECT_TIMEOUT)
+    try:
+        torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=sys.stderr.isatty())
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f'cannot download {url}' + (f' (for {source})' if source != url else '') + f': {error}. '
+            f'Fetch it on a machine with network, then either save it as {path} or name it in the config, '
+            f'e.g. --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{path.name}') from None
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+@contextlib.contextmanager
+def _alone(path):
+    """Let one process at a time fetch `path`; the system drops the lock of a killed one."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: every process downloads, each into a file of its own that is then renamed
+        yield
+        return
+    with open(f'{path}.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    with contextlib.suppress(OSError):
+        os.remove(f'{path}.lock')

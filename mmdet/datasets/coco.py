@@ -1,0 +1,128 @@
+"""CocoDataset: COCO-format instance annotations."""
+import logging
+import os.path as osp
+from collections import defaultdict
+from collections.abc import Mapping
+
+import cv2
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from torch.utils.data import get_worker_info
+
+from mmdet.registry import DATASETS
+from mmdet.structures import read_coco_json
+
+from .coco_classes import COCO_CLASSES, COCO_PALETTE
+
+
+@DATASETS.register_module()
+class CocoDataset(BaseDataset):
+    """Images with boxes, classes and masks from a COCO-format annotation file.
+
+    Label i is metainfo['classes'][i]: the classes given in `metainfo`, else COCO's, else (when the file has categories
+    that are not COCO's) all categories of the file in its order.
+
+    Args:
+        backend_args: how mmengine.fileio reads `ann_file`.
+        args, kwargs: those of mmengine.dataset.BaseDataset: ann_file, metainfo, data_root, data_prefix=dict(img=folder),
+            filter_cfg=dict(filter_empty_gt=bool, min_size=pixels), pipeline, test_mode, indices, lazy_init ...
+
+    Raises:
+        FileNotFoundError, ValueError: see read_coco_json; also when no class or no image is left.
+    """
+    METAINFO = dict(classes=COCO_CLASSES, palette=COCO_PALETTE)
+
+    def __init__(self, *args, backend_args: dict | None = None, **kwargs):
+        self.backend_args = backend_args
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Mapping | None = None) -> dict:
+        given = metainfo or {}
+        if 'CLASSES' in given:
+            raise ValueError("metainfo has the key 'CLASSES': since mmdetection 3 it is written 'classes'")
+        meta = super()._load_metainfo(metainfo)
+        if isinstance(meta['classes'], str):
+            raise ValueError(f"metainfo['classes'] is the string {meta['classes']!r}, which is no class list file. For "
+                             f"one class write ({meta['classes']!r},) with the comma.")
+        meta['classes'] = tuple(meta['classes'])
+        if 'classes' in given and 'palette' not in given:
+            meta['palette'] = _palette(len(meta['classes']))
+        meta['_classes_given'] = 'classes' in given
+        return meta
+
+    def load_data_list(self) -> list[dict]:
+        """Read `ann_file`: one dict an image with img_path, img_id, height, width and its `instances`."""
+        data = read_coco_json(self.ann_file, self.backend_args, self.test_mode)
+        label_of = self._match_classes(data['categories'])
+        annotations = defaultdict(list)
+        for ann in data['annotations']:
+            if ann['category_id'] in label_of:
+                annotations[ann['image_id']].append(ann)
+        self._annotated = set(annotations)
+        folder = self.data_prefix.get('img', self.data_prefix.get('img_path', ''))
+        return [dict(img_path=osp.join(folder, image['file_name']), img_id=image['id'], height=image['height'],
+                     width=image['width'], seg_map_path=None,
+                     instances=_instances(annotations[image['id']], image, label_of)) for image in data['images']]
+
+    def _match_classes(self, categories: list[dict]) -> dict[int, int]:
+        """Label of each category id; settles which classes the data set has."""
+        names = tuple(category['name'] for category in categories)
+        given = self._metainfo.pop('_classes_given')
+        if not given and not set(names) <= set(self._metainfo['classes']):
+            self._metainfo.update(classes=names, palette=_palette(len(names)))
+            print_log(f'{self.ann_file} has categories of its own: classes={names}. Set num_classes={len(names)} in '
+                      "the model's heads; metainfo=dict(classes=...) picks some or orders them.", 'current')
+        classes = self._metainfo['classes']
+        unknown = [name for name in classes if name not in names]
+        if unknown and (given or len(unknown) == len(classes)):
+            message = f'classes {unknown} of metainfo are not in {self.ann_file}, which has {list(names)}'
+            if len(unknown) == len(classes):
+                raise ValueError(f'{message}. Correct metainfo=dict(classes=...) or leave it out.')
+            print_log(f'{message}: they get no annotations', 'current', logging.WARNING)
+        label_of_name = {name: label for label, name in enumerate(classes)}
+        return {category['id']: label_of_name[category['name']]
+                for category in categories if category['name'] in label_of_name}
+
+    def filter_data(self) -> list[dict]:
+        """Leave out, except in test mode, images that filter_cfg does not want."""
+        cfg = self.filter_cfg or {}
+        if self.test_mode or not cfg:
+            return self.data_list
+        min_size, filter_empty = cfg.get('min_size', 0), cfg.get('filter_empty_gt', False)
+        kept = [info for info in self.data_list if min(info['width'], info['height']) >= min_size
+                and (info['img_id'] in self._annotated or not filter_empty)]
+        if not kept:
+            raise ValueError(f'filter_cfg={dict(cfg)} leaves none of the {len(self.data_list)} images of '
+                             f'{self.ann_file}; {len(self._annotated)} have annotations of the classes '
+                             f'{self._metainfo["classes"]}')
+        return kept
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the instances of an image (what ClassBalancedDataset asks)."""
+        return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
+
+    def prepare_data(self, idx: int):
+        if get_worker_info() is not None:
+            cv2.setNumThreads(0)  # the workers are the parallelism; threads of cv2 in each would fight over the cores
+        return super().prepare_data(idx)
+
+
+def _palette(number: int) -> list[tuple[int, int, int]]:
+    return [COCO_PALETTE[i % len(COCO_PALETTE)] for i in range(number)]
+
+
+def _instances(annotations: list[dict], image: dict, label_of: dict[int, int]) -> list[dict]:
+    """The annotations a detector can learn from or ignores, by mmdetection's rules: boxes xyxy, crowds flagged."""
+    instances = []
+    for ann in annotations:
+        x, y, width, height = ann['bbox']
+        inside = x < image['width'] and y < image['height'] and x + width > 0 and y + height > 0
+        if ann.get('ignore') or not inside or width < 1 or height < 1 or ann['area'] <= 0:
+            continue
+        instance = dict(bbox=[x, y, x + width, y + height], bbox_label=label_of[ann['category_id']],
+                        ignore_flag=int(bool(ann['iscrowd'])))
+        if ann.get('segmentation'):
+            instance['mask'] = ann['segmentation']
+        instances.append(instance)
+    return instances

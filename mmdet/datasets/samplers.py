@@ -1,0 +1,32 @@
+"""Batches of images that need little padding."""
+from collections.abc import Iterator
+
+from torch.utils.data import BatchSampler
+
+from mmdet.registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class AspectRatioBatchSampler(BatchSampler):
+    """Batches of upright images only and of other images only; what is left at the end is mixed.
+
+    Args:
+        sampler: indices of a data set (`sampler.dataset`) whose `get_data_info` gives width and height.
+        batch_size: images in a batch.
+        drop_last: whether a last, smaller batch is left out.
+    """
+
+    def __iter__(self) -> Iterator[list[int]]:
+        groups = {True: [], False: []}
+        for index in self.sampler:
+            info = self.sampler.dataset.get_data_info(index)
+            group = groups[info['width'] < info['height']]
+            group.append(index)
+            if len(group) == self.batch_size:
+                yield group.copy()
+                group.clear()
+        rest = groups[True] + groups[False]
+        for start in range(0, len(rest), self.batch_size):
+            batch = rest[start:start + self.batch_size]
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield batch

@@ -1,0 +1,10 @@
+"""Training and testing on top of mmengine's Runner."""
+from . import compat, hooks
+from .amp import AmpOptimWrapper
+from .log_processor import LogProcessor
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from .runner import Runner
+
+compat.apply()
+
+__all__ = ['AmpOptimWrapper', 'EpochBasedTrainLoop', 'IterBasedTrainLoop', 'LogProcessor', 'Runner', 'hooks']

@@ -1,0 +1,66 @@
+"""Mixed precision on any machine: float16 or bfloat16 on GPUs, bfloat16 on CPUs."""
+from contextlib import contextmanager
+
+import torch
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
+
+from mmdet.registry import OPTIM_WRAPPERS
+
+from .distributed import device_type
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(OptimWrapper):
+    """OptimWrapper whose forward runs under autocast and whose float16 gradients are scaled.
+
+    loss_scale: 'dynamic', a fixed float, or a dict of torch.amp.GradScaler's arguments; used with float16 alone.
+    dtype: 'float16' or 'bfloat16'; by default float16 on GPUs and bfloat16 on CPUs, which compute float16 slowly.
+    """
+
+    def __init__(self, loss_scale='dynamic', dtype: str | torch.dtype | None = None, **kwargs):
+        super().__init__(**kwargs)
+        dtype = dtype or ('float16' if device_type() == 'cuda' else 'bfloat16')
+        dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        if dtype not in (torch.float16, torch.bfloat16):
+            raise ValueError(f'optim_wrapper.dtype must be "float16" or "bfloat16", not {dtype!r}')
+        if device_type() == 'cpu' and dtype is torch.float16:
+            print_log('optim_wrapper.dtype is float16; on CPU bfloat16 is used in its place', logger='current')
+            dtype = torch.bfloat16
+        self.cast_dtype = dtype
+        self._fixed_scale = loss_scale if isinstance(loss_scale, (int, float)) else None
+        if self._fixed_scale is not None:
+            scaling = dict(init_scale=float(loss_scale))
+        elif loss_scale == 'dynamic':
+            scaling = {}
+        elif isinstance(loss_scale, dict):
+            scaling = loss_scale
+        else:
+            raise ValueError(f'optim_wrapper.loss_scale must be "dynamic", a number or a dict, not {loss_scale!r}')
+        self.loss_scaler = torch.amp.GradScaler(device_type(), enabled=dtype is torch.float16, **scaling)
+
+    @contextmanager
+    def optim_context(self, model):
+        with super().optim_context(model), torch.autocast(device_type(), dtype=self.cast_dtype):
+            yield
+
+    def backward(self, loss, **kwargs):
+        self.loss_scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs):
+        if self.clip_grad_kwargs:
+            self.loss_scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update(self._fixed_scale)
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), 'loss_scaler': self.loss_scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict):
+        state_dict = dict(state_dict)
+        scaler_state = state_dict.pop('loss_scaler', None)
+        if scaler_state:  # empty when written with bfloat16
+            self.loss_scaler.load_state_dict(scaler_state)
+        super().load_state_dict(state_dict)

@@ -1,0 +1,52 @@
+"""Starts the processes of one run: NCCL on GPUs, gloo on CPUs, launched by torchrun, Slurm or MPI."""
+import datetime
+import os
+import subprocess
+
+import torch
+from torch import distributed as dist
+
+# What each launcher calls a process's rank, their number, and its rank on its own machine.
+VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+
+
+def device_type() -> str:
+    """'cuda' where there is a GPU, else 'cpu'."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | None = None, port: int | None = None):
+    """Join the group of processes that `launcher` started.
+
+    backend: used on GPUs; CPUs talk through gloo. timeout: seconds. port: of rank 0; by default $MASTER_PORT or 29500.
+    """
+    if launcher not in VARIABLES:
+        raise ValueError(f'unknown launcher {launcher!r}; known: none, {", ".join(VARIABLES)}')
+    unset = [name for name in VARIABLES[launcher] if name not in os.environ]
+    if unset:
+        raise ValueError(f'--launcher {launcher} was asked for, but {unset[0]} is not set: start this through '
+                         'tools/dist_train.sh, torchrun, srun or mpirun')
+    rank, world_size, local_rank = (os.environ[name] for name in VARIABLES[launcher])
+    os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
+    os.environ.setdefault('MASTER_ADDR', _first_slurm_host() if launcher == 'slurm' else '127.0.0.1')
+    os.environ['MASTER_PORT'] = str(port or os.environ.get('MASTER_PORT', 29500))
+    kwargs = {} if timeout is None else dict(timeout=datetime.timedelta(seconds=timeout))
+    if device_type() == 'cuda':
+        gpus = torch.cuda.device_count()
+        if int(local_rank) >= gpus:
+            raise ValueError(f'process {local_rank} of this machine has no GPU: there are {gpus}. Start at most that '
+                             'many processes, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to run on the CPU')
+        torch.cuda.set_device(int(local_rank))
+        dist.init_process_group(backend, **kwargs)
+    else:
+        dist.init_process_group('gloo', **kwargs)
+
+
+def _first_slurm_host():
+    hosts = subprocess.run(['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
+                           capture_output=True, text=True, check=True)
+    return hosts.stdout.split()[0]

@@ -1,0 +1,32 @@
+"""What a log line says."""
+import sys
+
+import torch
+from mmengine.runner import LogProcessor as _LogProcessor
+
+from mmdet.registry import LOG_PROCESSORS
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+
+@LOG_PROCESSORS.register_module()
+class LogProcessor(_LogProcessor):
+    """mmengine's, which here logs memory without a GPU too (the most this process ever held, MB) and the ETA as JSON."""
+
+    def get_log_after_iter(self, runner, batch_idx, mode):
+        tag, text = super().get_log_after_iter(runner, batch_idx, mode)
+        if resource and not torch.cuda.is_available():
+            tag['memory'] = peak_memory()
+            text += f'  memory: {tag["memory"]}'
+        if mode == 'train' and 'eta' in runner.message_hub.runtime_info:
+            tag['eta'] = int(runner.message_hub.get_info('eta'))
+        return tag, text
+
+
+def peak_memory() -> int:
+    """Most resident memory of this process so far, MB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most // (2 ** 20 if sys.platform == 'darwin' else 2 ** 10)

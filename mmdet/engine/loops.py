@@ -1,0 +1,105 @@
+"""mmengine's training loops, which here resume at any batch without loading those that were trained on before."""
+from mmengine.runner import EpochBasedTrainLoop as _EpochBasedTrainLoop
+from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
+from torch.utils.data import DataLoader
+
+from mmdet.registry import LOOPS
+
+
+class SkippingBatchSampler:
+    """A batch sampler that leaves out its next `skip` batches, over several passes if they are more than one holds."""
+
+    def __init__(self, batch_sampler):
+        self.batch_sampler = batch_sampler
+        self.skip = 0
+
+    def __iter__(self):
+        batches = iter(self.batch_sampler)
+        while self.skip and next(batches, None) is not None:
+            self.skip -= 1
+        yield from batches
+
+    def __len__(self):
+        return len(self.batch_sampler)
+
+    def __getattr__(self, name):  # `sampler`, which DistSamplerSeedHook asks for
+        return getattr(self.__dict__['batch_sampler'], name)
+
+
+def skip_batches(dataloader: DataLoader, count: int):
+    """Let the next pass over `dataloader` begin behind its first `count` batches, without loading them."""
+    if not isinstance(dataloader.batch_sampler, SkippingBatchSampler):
+        # DataLoader refuses the assignment to protect its workers; none run yet when training is resumed.
+        object.__setattr__(dataloader, 'batch_sampler', SkippingBatchSampler(dataloader.batch_sampler))
+    dataloader.batch_sampler.skip = count
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(_EpochBasedTrainLoop):
+    """Trains for max_epochs; resumed after the last one, it still validates, for a run stopped just before that."""
+
+    def run(self):
+        if self._epoch >= self._max_epochs and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
+        return super().run()
+
+    def run_epoch(self):
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        done = self._iter - self._epoch * len(self.dataloader)
+        if done:
+            skip_batches(self.dataloader, done)
+        for idx, data_batch in enumerate(self.dataloader, start=done):
+            self.run_iter(idx, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+
+class _NotYet:
+    """Keeps mmengine's loop from starting the workers before it is known which batch is the first."""
+
+    def __init__(self, dataloader):
+        self.dataset = dataloader.dataset
+
+    def __iter__(self):
+        return self
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(_IterBasedTrainLoop):
+    """Trains for max_iters, passing over the data as often as that takes."""
+
+    def __init__(self, runner, dataloader, *args, **kwargs):
+        if isinstance(dataloader, dict):
+            dataloader = runner.build_dataloader(
+                dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
+        super().__init__(runner, _NotYet(dataloader), *args, **kwargs)
+        self.dataloader = dataloader
+
+    def run(self):
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        if self._iter:
+            skip_batches(self.dataloader, self._iter)
+        batches = self._endless()
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(batches))
+            self._decide_current_val_interval()
+            due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+            if due and self._iter >= self.val_begin and self.runner.val_loop is not None:
+                self.runner.val_loop.run()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _endless(self):
+        if not len(self.dataloader):
+            raise ValueError('train_dataloader holds no batch; is batch_size larger than the data set?')
+        sampler = self.dataloader.batch_sampler.sampler
+        epoch = 0
+        while True:
+            if hasattr(sampler, 'set_epoch'):
+                sampler.set_epoch(epoch)
+            yield from self.dataloader
+            epoch += 1

@@ -1,0 +1,34 @@
+"""The state of every random generator a process draws from, in a form a checkpoint may hold."""
+import random
+
+import numpy as np
+import torch
+from torch import distributed as dist
+
+
+def get_random_state() -> dict:
+    """State of Python's, NumPy's and PyTorch's generators, the current GPU's included, as numbers and tensors."""
+    name, keys, *rest = np.random.get_state()
+    state = dict(python=random.getstate(), numpy=(name, keys.tolist(), *rest), torch=torch.get_rng_state())
+    if torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict):
+    """Put back what get_random_state returned."""
+    random.setstate(state['python'])
+    name, keys, *rest = state['numpy']
+    np.random.set_state((name, np.array(keys, np.uint32), *rest))
+    torch.set_rng_state(state['torch'].cpu())
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def gather_random_states() -> list[dict]:
+    """The states of all processes, by rank. Every process must call it."""
+    if not dist.is_initialized():
+        return [get_random_state()]
+    states = [None] * dist.get_world_size()
+    dist.all_gather_object(states, get_random_state())
+    return states

@@ -1,0 +1,167 @@
+"""The Runner: mmengine's, on any number of CPU processes or GPUs, with exact resume and checkpoints that name misfits."""
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+import cv2
+import mmengine
+import torch
+import torchvision
+from mmengine.dist import is_distributed, is_main_process
+from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner as _Runner
+from mmengine.runner import find_latest_checkpoint
+
+from mmdet.checkpoints import load_weights, read_checkpoint
+from mmdet.registry import RUNNERS
+
+from .distributed import device_type, start_process_group
+from .loops import EpochBasedTrainLoop
+from .random_state import gather_random_states, set_random_state
+from .running_statistics import average_running_statistics
+
+# What the visual backends log through, to say so before a training starts.
+BACKEND_PACKAGES = {'TensorboardVisBackend': 'tensorboard', 'WandbVisBackend': 'wandb', 'MLflowVisBackend': 'mlflow',
+                    'ClearMLVisBackend': 'clearml', 'NeptuneVisBackend': 'neptune', 'DVCLiveVisBackend': 'dvclive',
+                    'AimVisBackend': 'aim'}
+
+
+@RUNNERS.register_module()
+class Runner(_Runner):
+    """Takes mmengine's config and has its methods; `from_cfg(cfg).train()` and `.test()` are all that tools need."""
+    _strict = False  # whether a checkpoint that does not fit the model is an error
+    _loaded_meta = None
+
+    def setup_env(self, env_cfg):
+        # mmengine's start sets a CUDA device, also on machines without one.
+        if self.distributed and not is_distributed():
+            start_process_group(self.launcher, **env_cfg.get('dist_cfg', {}))
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg, model):
+        if self.distributed and not is_model_wrapper(model):
+            # mmengine gives DDP a CUDA device index, which it refuses for a model on the CPU.
+            model_wrapper_cfg = dict(
+                broadcast_buffers=False, find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+                device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None,
+                **(model_wrapper_cfg or {}))
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    @staticmethod
+    def build_dataloader(dataloader, seed=None, diff_rank_seed=False):
+        loader = _Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        # Each pass draws a seed for its workers. From a generator of its own, it leaves the global one as it was, so that
+        # neither a validation nor the pass that a resumed run starts changes what the training draws.
+        loader.generator = loader.generator or torch.Generator().manual_seed(seed or 0)
+        return loader
+
+    def build_visualizer(self, visualizer=None):
+        for backend in (visualizer or {}).get('vis_backends') or [] if isinstance(visualizer, dict) else []:
+            package = BACKEND_PACKAGES.get(backend.get('type')) if isinstance(backend, dict) else None
+            if package and importlib.util.find_spec(package) is None:
+                raise ImportError(f'visualizer.vis_backends names {backend["type"]}, which needs a package that is not '
+                                  f'installed: pip install {package}. To go without: --cfg-options visualizer=None')
+        return super().build_visualizer(visualizer)
+
+    def test(self):
+        self._strict = True
+        return super().test()
+
+    def val(self):
+        self._strict = True
+        return super().val()
+
+    def _init_model_weights(self):
+        if self.resume_from() is None:  # the checkpoint holds every weight: no need for the pretrained ones
+            super()._init_model_weights()
+
+    def resume_from(self) -> str | None:
+        """The checkpoint that training goes on from: the one asked for, else the last of the work_dir, else None."""
+        if not self._resume:
+            return None
+        if self._load_from is not None:
+            return self._load_from
+        latest = find_latest_checkpoint(self.work_dir)
+        if latest is None:
+            self.logger.info(f'No checkpoint to resume from in {self.work_dir}: training starts from the beginning')
+        elif not Path(latest).exists():  # the work_dir has moved
+            latest = str(Path(self.work_dir, Path(latest).name))
+        return latest
+
+    def load_or_resume(self):
+        if self._has_loaded:
+            return
+        resume_from = self.resume_from()
+        if resume_from is not None:
+            self.resume(resume_from)
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+
+    def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=()):
+        checkpoint = read_checkpoint(filename, map_location)
+        if self._resume and not {'meta', 'message_hub'} <= checkpoint.keys():
+            raise ValueError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To start '
+                             f'a training from them: --cfg-options load_from={filename}, without --resume')
+        if self._resume and 'optimizer' not in checkpoint:
+            self.logger.warning(f'{filename} holds no state of the optimizer: its momentum starts anew')
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        misfit = load_weights(model, checkpoint, strict or self._strict, filename)
+        if misfit:
+            self.logger.warning(f'{filename} does not fit the model everywhere:\n{misfit}')
+        self._has_loaded = True
+        self._loaded_meta = checkpoint.get('meta', {})
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint
+
+    def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='cpu'):
+        """Go on where the checkpoint was written: weights, optimizer, schedule, place in the data, random generators."""
+        self._strict = True
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        meta = self._loaded_meta
+        loop = self.train_loop
+        if isinstance(loop, EpochBasedTrainLoop) and meta.get('epoch_length') != len(loop.dataloader):
+            # Other batches than then (or mmengine's checkpoint, which does not tell): the epoch is begun again.
+            loop._iter = loop._epoch * len(loop.dataloader)
+        sampler = loop.dataloader.batch_sampler.sampler
+        if meta.get('sampler_seed') is not None and hasattr(sampler, 'seed'):
+            sampler.seed = meta['sampler_seed']
+        states = meta.get('random_states', [])
+        if len(states) == self.world_size:
+            set_random_state(states[self.rank])
+        elif states:
+            self.logger.warning(f'{filename} was written by {len(states)} processes, these are {self.world_size}: '
+                                'the random numbers will differ from those of an unbroken run')
+
+    def save_checkpoint(self, out_dir, filename, *args, meta=None, **kwargs):
+        """Write a checkpoint that is never half there. Every process must call it, rank 0 writes."""
+        average_running_statistics(self.model)
+        loop = self.train_loop
+        meta = {**(meta or {}), 'epoch_length': len(loop.dataloader), 'random_states': gather_random_states(),
+                'sampler_seed': getattr(loop.dataloader.batch_sampler.sampler, 'seed', None)}
+        if not isinstance(get_file_backend(out_dir), LocalBackend):
+            super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
+            return
+        unfinished = Path(out_dir, f'.{filename}.part')
+        super().save_checkpoint(out_dir, unfinished.name, *args, meta=meta, **kwargs)
+        if is_main_process():
+            with open(unfinished, 'rb') as file:
+                os.fsync(file.fileno())
+            unfinished.replace(Path(out_dir, filename))
+
+    def _log_env(self, env_cfg):
+        # mmengine's report imports distutils, which Python 3.12 no longer has.
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        env = {
+            'Python': f'{platform.python_version()} on {platform.platform()}',
+            'PyTorch': f'{torch.__version__}, torchvision {torchvision.__version__}, OpenCV {cv2.__version__}, '
+                       f'mmengine {mmengine.__version__}',
+            'Device': f'{len(gpus)} x {gpus[0]}, CUDA {torch.version.cuda}' if gpus else
+                      f'CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads a process',
+            'Processes': f'{self.world_size}, launcher {self.launcher}',
+            'Seed': f'{self.seed}, deterministic {self.deterministic}',
+        }
+        self.logger.info('Environment\n' + '\n'.join(f'    {key:<10} {value}' for key, value in env.items()))
+        self.logger.info(f'Config\n{self.cfg.pretty_text}')

@@ -1,0 +1,121 @@
+"""Region Proposal Network (arXiv 1506.01497).
+
+Shapes: B images, A anchors of all levels (an anchor's level, row, column and kind, in this order), R sampled anchors
+and P proposals of an image.
+"""
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+
+from mmdet.models.layers import ConvModule
+from mmdet.ops import nms_images
+from mmdet.registry import MODELS, TASK_UTILS
+
+
+@MODELS.register_module()
+class RPNHead(BaseModule):
+    """Objectness and box of every anchor, their losses, and the proposals they give.
+
+    Args:
+        in_channels, feat_channels: channels of the features and of the head's convolution.
+        num_convs: 3x3 convolutions before the two outputs.
+        anchor_generator, bbox_coder, loss_cls, loss_bbox: configs of the parts.
+        train_cfg: assigner, sampler, allowed_border (pixels an anchor may leave the image; negative: any) and
+            pos_weight (loss weight of positives; not positive: 1).
+    """
+
+    def __init__(self, in_channels, feat_channels=256, num_classes=1, num_convs=1,
+                 anchor_generator=dict(type='AnchorGenerator', scales=[8],
+                                       ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]),
+                 bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+                 loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
+                 loss_bbox=dict(type='L1Loss'),
+                 train_cfg=None, test_cfg=None,
+                 init_cfg=dict(type='Normal', layer='Conv2d', std=0.01)):
+        super().__init__(init_cfg)
+        if num_classes != 1 or not loss_cls.get('use_sigmoid'):
+            raise ValueError('rpn_head separates objects from background with one logit: num_classes must be 1 and '
+                             'loss_cls.use_sigmoid True')
+        self.anchor_generator = TASK_UTILS.build(anchor_generator)
+        self.bbox_coder = TASK_UTILS.build(bbox_coder)
+        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_bbox = MODELS.build(loss_bbox)
+        self.test_cfg = test_cfg
+        if train_cfg:
+            self.assigner = TASK_UTILS.build(train_cfg['assigner'])
+            self.sampler = TASK_UTILS.build(train_cfg['sampler'])
+            self.allowed_border = train_cfg.get('allowed_border', -1)
+            self.pos_weight = train_cfg.get('pos_weight', -1)
+        if num_convs == 1:
+            self.rpn_conv = nn.Conv2d(in_channels, feat_channels, 3, padding=1)
+        else:
+            self.rpn_conv = nn.Sequential(*(ConvModule(feat_channels if i else in_channels, feat_channels, 3,
+                                                       padding=1, inplace=False) for i in range(num_convs)))
+        num_anchors = self.anchor_generator.num_base_anchors
+        self.rpn_cls = nn.Conv2d(feat_channels, num_anchors, 1)
+        self.rpn_reg = nn.Conv2d(feat_channels, num_anchors * 4, 1)
+
+    def forward(self, features):
+        """Feature maps -> for each level, logits (B, A_l) and deltas (B, A_l, 4)."""
+        logits, deltas = [], []
+        for x in features:
+            x = self.rpn_conv(x).relu()
+            logits.append(self.rpn_cls(x).permute(0, 2, 3, 1).flatten(1))
+            deltas.append(self.rpn_reg(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
+        return logits, deltas
+
+    def loss(self, logits, deltas, feature_sizes, gt):
+        """dict of `loss_rpn_cls` and `loss_rpn_bbox` for the outputs of forward and GroundTruth `gt`."""
+        logits, deltas = torch.cat(logits, 1), torch.cat(deltas, 1)
+        anchors = self.anchor_generator(feature_sizes, logits.device)
+        valid = self.anchor_generator.valid(feature_sizes, gt.padded_sizes)
+        if self.allowed_border >= 0:
+            limit = gt.image_sizes.flip(1)[:, None] + self.allowed_border
+            valid = valid & (anchors[:, :2] >= -self.allowed_border).all(-1) & (anchors[:, 2:] < limit).all(-1)
+        matched = self.assigner(anchors[None], gt, valid)
+        sample = self.sampler(matched)
+        num_positive = sample.positive.sum(1)
+        avg_factor = (num_positive.clamp(min=1) + (sample.valid.sum(1) - num_positive).clamp(min=1)).sum()
+
+        weight = sample.valid.float()
+        if self.pos_weight > 0:
+            weight = torch.where(sample.positive, self.pos_weight, weight)
+        loss_cls = self.loss_cls(logits.gather(1, sample.index).reshape(-1, 1), (~sample.positive).long().flatten(),
+                                 weight.flatten(), avg_factor)
+
+        index = sample.index[:, :sample.max_positive, None]
+        objects = matched.gather(1, index[..., 0]).clamp(min=0)[..., None].expand(-1, -1, 4)
+        target = self.bbox_coder.encode(anchors[index[..., 0]], gt.boxes.gather(1, objects))
+        loss_bbox = self.loss_bbox(deltas.gather(1, index.expand(-1, -1, 4)), target,
+                                   sample.positive[:, :sample.max_positive, None], avg_factor)
+        return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
+
+    @torch.no_grad()
+    def proposals(self, logits, deltas, feature_sizes, image_sizes, cfg):
+        """Best boxes of each image after NMS within each level.
+
+        Args:
+            image_sizes: (B, 2) height and width in pixels.
+            cfg: nms_pre (boxes kept of each level), nms.iou_threshold, max_per_img, min_bbox_size (pixels).
+
+        Returns:
+            boxes float32 (B, P, 4) xyxy pixels, scores float32 (B, P) in [0, 1], valid bool (B, P); best first.
+        """
+        anchors = self.anchor_generator(feature_sizes, logits[0].device)
+        start, parts = 0, []
+        for level, (logit, delta) in enumerate(zip(logits, deltas)):
+            keep = logit.shape[1] if cfg.get('nms_pre', -1) <= 0 else min(cfg['nms_pre'], logit.shape[1])
+            logit, index = logit.float().topk(keep, dim=1)
+            parts.append((logit, anchors[start + index], delta.gather(1, index[..., None].expand(-1, -1, 4)),
+                          torch.full_like(index, level)))
+            start += delta.shape[1]
+        logit, anchor, delta, level = (torch.cat(part, 1) for part in zip(*parts))
+        boxes = self.bbox_coder.decode(anchor, delta, image_sizes[:, None])
+        scores = logit.sigmoid()
+        if cfg.get('min_bbox_size', -1) >= 0:
+            large = (boxes[..., 2:] - boxes[..., :2] > cfg['min_bbox_size']).all(-1)
+            scores = torch.where(large, scores, -torch.inf)
+        keep = nms_images(boxes, scores, level, cfg['nms']['iou_threshold'], min(cfg['max_per_img'], scores.shape[1]))
+        valid, keep = keep >= 0, keep.clamp(min=0)
+        boxes = boxes.gather(1, keep[..., None].expand(-1, -1, 4)) * valid[..., None]
+        return boxes, scores.gather(1, keep) * valid, valid

@@ -1,0 +1,93 @@
+"""Faster R-CNN (arXiv 1506.01497) and Mask R-CNN (arXiv 1703.06870): one image batch from pixels to losses or boxes."""
+import torch
+from mmengine.model import BaseModel
+
+from mmdet.registry import MODELS
+from mmdet.structures import GroundTruth
+
+
+class TwoStageDetector(BaseModel):
+    """Backbone, neck, proposals, regions.
+
+    Args:
+        backbone, neck, rpn_head, roi_head, data_preprocessor: configs of the parts; neck may be None.
+        train_cfg: rpn, rpn_proposal and rcnn. test_cfg: rpn and rcnn.
+    """
+
+    def __init__(self, backbone, rpn_head, roi_head, train_cfg=None, test_cfg=None, neck=None, data_preprocessor=None,
+                 init_cfg=None):
+        super().__init__(MODELS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
+        for name, cfg, keys in (('train_cfg', train_cfg, ('rpn', 'rpn_proposal', 'rcnn')),
+                                ('test_cfg', test_cfg, ('rpn', 'rcnn'))):
+            missing = [key for key in keys if cfg is not None and key not in cfg]
+            if missing:
+                raise KeyError(f'model.{name} lacks {", ".join(missing)}')
+        train, test = train_cfg or {}, test_cfg or {}
+        self.backbone = MODELS.build(backbone)
+        self.neck = None if neck is None else MODELS.build(neck)
+        self.rpn_head = MODELS.build(rpn_head, default_args=dict(train_cfg=train.get('rpn'), test_cfg=test.get('rpn')))
+        self.roi_head = MODELS.build(roi_head, default_args=dict(train_cfg=train.get('rcnn'),
+                                                                 test_cfg=test.get('rcnn')))
+        self.proposal_cfg = train.get('rpn_proposal')
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, inputs, data_samples=None, mode='tensor', gt=None):
+        """Run on a preprocessed batch.
+
+        Args:
+            inputs: float (B, 3, H, W).
+            data_samples: list of B DetDataSample.
+            mode: 'loss' -> dict of losses; 'predict' -> data_samples with pred_instances; 'tensor' -> feature maps.
+            gt: GroundTruth that the data preprocessor packed; packed here if absent.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples, gt)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.extract_feat(inputs)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
+
+    def extract_feat(self, inputs):
+        """Images (B, 3, H, W) -> tuple of feature maps, finest first."""
+        features = self.backbone(inputs)
+        return features if self.neck is None else self.neck(features)
+
+    def loss(self, inputs, data_samples, gt=None):
+        """dict of 0-dim losses (names begin with `loss_`) and figures to log."""
+        gt = GroundTruth.from_samples(data_samples, inputs.device) if gt is None else gt
+        features = self.extract_feat(inputs)
+        sizes = [tuple(feature.shape[2:]) for feature in features]
+        logits, deltas = self.rpn_head(features)
+        losses = self.rpn_head.loss(logits, deltas, sizes, gt)
+        proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, gt.image_sizes, self.proposal_cfg)
+        losses.update(self.roi_head.loss(features, proposals, valid, gt, inputs.shape[2:]))
+        return losses
+
+    @torch.no_grad()
+    def predict(self, inputs, data_samples, rescale=True):
+        """`data_samples`, each with `pred_instances`; in pixels of the original image if `rescale`."""
+        features = self.extract_feat(inputs)
+        sizes = [tuple(feature.shape[2:]) for feature in features]
+        image_sizes = inputs.new_tensor([sample.img_shape[:2] for sample in data_samples], dtype=torch.float32)
+        logits, deltas = self.rpn_head(features)
+        proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, image_sizes, self.rpn_head.test_cfg)
+        results = self.roi_head.predict(features, proposals, valid, data_samples, rescale)
+        for sample, result in zip(data_samples, results):
+            sample.pred_instances = result
+        return data_samples
+
+
+@MODELS.register_module()
+class FasterRCNN(TwoStageDetector):
+    """Boxes alone."""
+
+
+@MODELS.register_module()
+class MaskRCNN(TwoStageDetector):
+    """Boxes and masks."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        if self.roi_head.mask_head is None:
+            raise ValueError('MaskRCNN needs model.roi_head.mask_head; without masks the type is FasterRCNN')

@@ -1,0 +1,109 @@
+"""The norm seam: `build_norm_layer` makes every norm, `conv_norm` runs every convolution with its norm."""
+import difflib
+import inspect
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+from mmdet.registry import MODELS
+
+from .cbn import CBN
+from .frozen_bn import FrozenBN, folded_conv, folds_into
+from .sync_bn import SyncBN
+
+
+class LayerNorm(nn.GroupNorm):
+    """Layer norm of convolutional features: one mean and variance an image, over channels and positions."""
+
+    def __init__(self, num_features, eps=1e-5):
+        super().__init__(1, num_features, eps=eps)
+
+
+for _name, _cls in dict(BN=nn.BatchNorm2d, BN1d=nn.BatchNorm1d, BN2d=nn.BatchNorm2d, FrozenBN=FrozenBN, SyncBN=SyncBN,
+                        CBN=CBN, GN=nn.GroupNorm, LN=LayerNorm, IN=nn.InstanceNorm2d).items():
+    MODELS.register_module(_name, module=_cls)
+
+_NORM_BASES = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+_ABBREVIATIONS = ((LayerNorm, 'ln'), (_BatchNorm, 'bn'), (nn.GroupNorm, 'gn'), (_NormBase, 'in'), (nn.LayerNorm, 'ln'))
+
+
+def _norm_class(norm_cfg):
+    if not isinstance(norm_cfg, dict) or 'type' not in norm_cfg:
+        raise KeyError(f"norm_cfg must be a dict with the key 'type', such as dict(type='BN'); got {norm_cfg!r}")
+    kind = norm_cfg['type']
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    if cls is None:
+        known = sorted(name for name, cls in MODELS.module_dict.items()
+                       if inspect.isclass(cls) and issubclass(cls, _NORM_BASES))
+        nearest = difflib.get_close_matches(kind, known, n=1, cutoff=0.3)
+        hint = f' Did you mean {nearest[0]!r}?' if nearest else ''
+        raise KeyError(f'norm_cfg: unknown type {kind!r}.{hint} Known types: {", ".join(known)}. '
+                       'Register a norm of your own in mmdet.registry.MODELS and import it through custom_imports.')
+    return cls
+
+
+def _check_groups(norm_cfg, num_features):
+    if 'num_groups' not in norm_cfg:
+        raise KeyError(f"norm_cfg: GN needs the key 'num_groups' (32 in the published recipes); got {norm_cfg!r}")
+    if num_features % norm_cfg['num_groups']:
+        raise ValueError(f'norm_cfg: num_groups={norm_cfg["num_groups"]} does not divide the {num_features} channels '
+                         'of the convolution before the norm')
+
+
+def build_norm_layer(norm_cfg: dict, num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:
+    """Make the norm that `norm_cfg` names, for `num_features` channels.
+
+    Args:
+        norm_cfg: `type` (BN, FrozenBN, SyncBN, GN, CBN, LN, IN or a class registered in MODELS), `requires_grad`
+            (False: scale and shift do not learn), and the type's own options.
+        num_features: channels of the convolution before the norm.
+        postfix: ends the name.
+
+    Returns:
+        Name of the attribute that holds the norm (`bn1`, `gn1`; a class of your own may set `_abbr_`), and the norm.
+
+    Raises:
+        KeyError, TypeError or ValueError: an unknown type or option, or groups that do not fit.
+    """
+    cls = _norm_class(norm_cfg)
+    options = {key: value for key, value in norm_cfg.items() if key not in ('type', 'requires_grad')}
+    channels = (num_features,)
+    if cls is nn.GroupNorm:
+        _check_groups(norm_cfg, num_features)
+        channels = (options.pop('num_groups'), num_features)
+    try:
+        inspect.signature(cls).bind(*channels, **options)
+    except TypeError as error:
+        raise TypeError(f'norm_cfg {norm_cfg!r}: {error}. {cls.__name__} takes: '
+                        f'{", ".join(inspect.signature(cls).parameters)}.') from None
+    norm = cls(*channels, **options)
+    if not norm_cfg.get('requires_grad', True):
+        norm.requires_grad_(False)
+    abbreviation = next((abbr for base, abbr in _ABBREVIATIONS if issubclass(cls, base)), 'norm_layer')
+    return getattr(cls, '_abbr_', abbreviation) + str(postfix), norm
+
+
+def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
+    """Run a convolution and the norm after it. Every pair in the models goes through here.
+
+    A norm that needs the convolution's input and weights (CBN; your own may too) has `forward_conv(x, conv)`.
+    A batch norm that uses running statistics is folded into the convolution, so it costs nothing of the features' size.
+    No rows in `x` (an image without RoIs) give an empty output that takes part in the graph, and change no statistics.
+    """
+    if norm is None:
+        return conv(x)
+    if folds_into(conv, norm):
+        return folded_conv(x, conv, norm)
+    if x.shape[0] == 0 and not isinstance(norm, SyncBN):  # SyncBN's other ranks wait for this one
+        return _no_rows(conv(x), norm)
+    if hasattr(norm, 'forward_conv'):
+        return norm.forward_conv(x, conv)
+    return norm(conv(x))
+
+
+def _no_rows(y, norm):
+    for parameter in norm.parameters():
+        y = y + parameter.sum().to(y.dtype)  # gradient 0, not None: DDP expects one of every parameter
+    return y
+
+

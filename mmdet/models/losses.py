@@ -1,0 +1,91 @@
+"""Losses over rows, some of them padding: sum(weight * loss) / avg_factor, in float32."""
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmdet.registry import MODELS
+
+
+def weighted_mean(loss, weight, avg_factor):
+    """Scalar: sum of `loss` times `weight` (broadcast; None is 1) over `avg_factor` (None: the number of elements)."""
+    if weight is not None:
+        loss = loss * weight
+    return loss.sum() / (max(loss.numel(), 1) if avg_factor is None else avg_factor)
+
+
+def accuracy(scores, labels, weight):
+    """Percent, 0-dim: how many rows of (N, C) `scores` are highest at their label, over rows of non-zero `weight`."""
+    hit = (scores.argmax(dim=1) == labels).float() * weight
+    return 100 * hit.sum() / weight.sum().clamp(min=1)
+
+
+@MODELS.register_module()
+class CrossEntropyLoss(nn.Module):
+    """Softmax, per-class sigmoid or mask cross entropy.
+
+    Args:
+        use_sigmoid: one binary problem a class; label C (background) is negative in all of them.
+        use_mask: predictions and labels are maps of the same shape, labels 0 or 1 (or between).
+        class_weight: factor of each class.
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, use_sigmoid=False, use_mask=False, class_weight=None, loss_weight=1.0):
+        super().__init__()
+        if use_sigmoid and use_mask:
+            raise ValueError('CrossEntropyLoss takes use_sigmoid or use_mask, not both')
+        self.use_sigmoid = use_sigmoid
+        self.use_mask = use_mask
+        self.class_weight = class_weight
+        self.loss_weight = loss_weight
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        """Scalar loss.
+
+        Args:
+            pred: logits (N, C), or (N, h, w) with use_mask.
+            target: int64 (N,), or (N, h, w) with use_mask.
+            weight: (N,) factor of each row.
+        """
+        pred = pred.float()
+        factors = None if self.class_weight is None else pred.new_tensor(self.class_weight)
+        if self.use_mask:
+            loss = F.binary_cross_entropy_with_logits(pred, target.float(), reduction='none')
+            weight = None if weight is None else weight[:, None, None]
+        elif self.use_sigmoid:
+            target = (target[:, None] == torch.arange(pred.shape[1], device=pred.device)).float()
+            loss = F.binary_cross_entropy_with_logits(pred, target, weight=factors, reduction='none')
+            weight = None if weight is None else weight[:, None]
+        else:
+            loss = F.cross_entropy(pred, target, weight=factors, reduction='none')
+        return self.loss_weight * weighted_mean(loss, weight, avg_factor)
+
+
+@MODELS.register_module()
+class L1Loss(nn.Module):
+    """Mean absolute difference times `loss_weight`."""
+
+    def __init__(self, loss_weight=1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        """Scalar loss of `pred` and `target` (N, 4); `weight` broadcasts against them."""
+        return self.loss_weight * weighted_mean((pred.float() - target).abs(), weight, avg_factor)
+
+
+@MODELS.register_module()
+class SmoothL1Loss(nn.Module):
+    """0.5 d^2 / beta below `beta`, d - beta / 2 above, for d the absolute difference (Fast R-CNN, arXiv 1504.08083)."""
+
+    def __init__(self, beta=1.0, loss_weight=1.0):
+        super().__init__()
+        if beta <= 0:
+            raise ValueError(f'SmoothL1Loss needs beta > 0, not {beta}; use L1Loss for beta = 0')
+        self.beta = beta
+        self.loss_weight = loss_weight
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        """Scalar loss of `pred` and `target` (N, 4); `weight` broadcasts against them."""
+        loss = F.smooth_l1_loss(pred.float(), target, beta=self.beta, reduction='none')
+        return self.loss_weight * weighted_mean(loss, weight, avg_factor)

@@ -1,0 +1,7 @@
+from .bbox_head import ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
+from .mask_head import FCNMaskHead
+from .roi_extractor import RoIAlign, SingleRoIExtractor
+from .standard_roi_head import StandardRoIHead
+
+__all__ = ['ConvFCBBoxHead', 'FCNMaskHead', 'RoIAlign', 'Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead',
+           'SingleRoIExtractor', 'StandardRoIHead']

@@ -1,0 +1,165 @@
+"""Class and box of each region.
+
+Shapes: R regions, Q rows of positives among them, K classes (label K is background).
+"""
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+
+from mmdet.models.layers import ConvModule
+from mmdet.models.losses import accuracy
+from mmdet.ops import batched_nms
+from mmdet.registry import MODELS, TASK_UTILS
+
+
+@MODELS.register_module()
+class ConvFCBBoxHead(BaseModule):
+    """Convolutions and fully connected layers, shared and then one branch each, before the class and box outputs.
+
+    Args:
+        num_shared_convs, num_shared_fcs, num_cls_convs, num_cls_fcs, num_reg_convs, num_reg_fcs: layers of each part.
+        in_channels, roi_feat_size: channels and side of the region features.
+        conv_out_channels, fc_out_channels: width of the layers.
+        num_classes: K.
+        reg_class_agnostic: one box a region instead of one a class.
+        norm_cfg: norm after each convolution.
+        bbox_coder, loss_cls, loss_bbox: configs of the parts.
+    """
+
+    def __init__(self, num_shared_convs=0, num_shared_fcs=0, num_cls_convs=0, num_cls_fcs=0, num_reg_convs=0,
+                 num_reg_fcs=0, in_channels=256, roi_feat_size=7, conv_out_channels=256, fc_out_channels=1024,
+                 num_classes=80, reg_class_agnostic=False,
+                 bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
+                 loss_cls=dict(type='CrossEntropyLoss'),
+                 loss_bbox=dict(type='SmoothL1Loss'),
+                 conv_cfg=None, norm_cfg=None, init_cfg=None):
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.reg_class_agnostic = reg_class_agnostic
+        self.bbox_coder = TASK_UTILS.build(bbox_coder)
+        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_bbox = MODELS.build(loss_bbox)
+
+        def convs(num, channels):
+            return nn.ModuleList(ConvModule(conv_out_channels if i else channels, conv_out_channels, 3, padding=1,
+                                            conv_cfg=conv_cfg, norm_cfg=norm_cfg) for i in range(num))
+
+        def fcs(num, channels):
+            return nn.ModuleList(nn.Linear(fc_out_channels if i else channels, fc_out_channels) for i in range(num))
+        area = roi_feat_size ** 2
+        self.shared_convs = convs(num_shared_convs, in_channels)
+        channels = conv_out_channels if num_shared_convs else in_channels
+        self.shared_fcs = fcs(num_shared_fcs, channels * area)
+        self.flatten = num_shared_fcs > 0
+        if self.flatten and (num_cls_convs or num_reg_convs):
+            raise ValueError('bbox_head: convolutions of a branch cannot follow num_shared_fcs '
+                             f'(num_cls_convs={num_cls_convs}, num_reg_convs={num_reg_convs})')
+        width = fc_out_channels if num_shared_fcs else channels
+        outputs = []
+        for name, num_convs, num_fcs in (('cls', num_cls_convs, num_cls_fcs), ('reg', num_reg_convs, num_reg_fcs)):
+            self.add_module(f'{name}_convs', convs(num_convs, width))
+            flat = width if self.flatten else (conv_out_channels if num_convs else width) * area
+            self.add_module(f'{name}_fcs', fcs(num_fcs, flat))
+            outputs.append(fc_out_channels if num_fcs else flat)
+        self.fc_cls = nn.Linear(outputs[0], num_classes + 1)
+        self.fc_reg = nn.Linear(outputs[1], 4 if reg_class_agnostic else 4 * num_classes)
+
+    def init_weights(self):
+        """Outputs normal (0.01 and 0.001), other fully connected layers Xavier uniform, or what init_cfg says."""
+        super().init_weights()
+        if self.init_cfg:
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                if module is self.fc_cls or module is self.fc_reg:
+                    nn.init.normal_(module.weight, std=0.01 if module is self.fc_cls else 0.001)
+                else:
+                    nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x):
+        """Region features (R, C, h, w) -> class logits (R, K + 1), deltas (R, 4 K), or (R, 4) when class agnostic."""
+        for conv in self.shared_convs:
+            x = conv(x)
+        if self.flatten:
+            x = x.flatten(1)
+        for fc in self.shared_fcs:
+            x = fc(x).relu()
+        cls, reg = self._branch(x, self.cls_convs, self.cls_fcs), self._branch(x, self.reg_convs, self.reg_fcs)
+        return self.fc_cls(cls), self.fc_reg(reg)
+
+    @staticmethod
+    def _branch(x, convs, fcs):
+        for conv in convs:
+            x = conv(x)
+        x = x.flatten(1)
+        for fc in fcs:
+            x = fc(x).relu()
+        return x
+
+    def loss(self, cls_score, bbox_pred, rois, labels, gt_boxes, weight, positive):
+        """dict of `loss_cls`, `loss_bbox` and `acc` (percent).
+
+        Args:
+            cls_score, bbox_pred: outputs of forward.
+            rois: (R, 5). labels: int64 (R,), K for background.
+            gt_boxes: (Q, 4) the boxes that the positives should reach, xyxy pixels.
+            weight: float32 (R,), 0 for padding rows.
+            positive: int64 (Q,) rows that may be positive; those labelled K are padding.
+        """
+        num_rows = weight.sum().clamp(min=1)
+        losses = dict(loss_cls=self.loss_cls(cls_score, labels, weight, num_rows),
+                      acc=accuracy(cls_score, labels, weight))
+        label = labels[positive]
+        foreground = (label < self.num_classes).float()
+        target = self.bbox_coder.encode(rois[positive, 1:], gt_boxes)
+        losses['loss_bbox'] = self.loss_bbox(self._of_class(bbox_pred[positive], label), target, foreground[:, None],
+                                             num_rows)
+        return losses
+
+    def _of_class(self, bbox_pred, label):
+        """Deltas (Q, 4) of the class each row is labelled with."""
+        deltas = bbox_pred.view(len(bbox_pred), -1, 4)
+        label = torch.zeros_like(label) if self.reg_class_agnostic else label.clamp(max=self.num_classes - 1)
+        return deltas.gather(1, label[:, None, None].expand(-1, 1, 4))[:, 0]
+
+    def predict(self, cls_score, bbox_pred, rois, image_sizes, cfg):
+        """Detections of all images: decode, threshold, NMS within each class, best `max_per_img` of each image.
+
+        Args:
+            image_sizes: (B, 2) height and width in pixels.
+            cfg: score_thr, nms (iou_threshold, class_agnostic), max_per_img (negative: all).
+
+        Returns:
+            list of B tuples: boxes (D, 4) xyxy pixels, scores (D,), labels int64 (D,), best first.
+        """
+        scores = cls_score.float().softmax(dim=1)[:, :-1]
+        row, labels = (scores > cfg['score_thr']).nonzero(as_tuple=True)
+        scores, rois = scores[row, labels], rois[row]
+        images = rois[:, 0].long()
+        boxes = self.bbox_coder.decode(rois[:, 1:], self._of_class(bbox_pred[row], labels), image_sizes[images])
+        nms = cfg['nms']
+        if nms.get('type', 'nms') != 'nms':
+            raise ValueError(f"test_cfg.rcnn.nms.type={nms['type']!r}: only 'nms' is defined here")
+        groups = images if nms.get('class_agnostic') else images * self.num_classes + labels
+        keep = batched_nms(boxes, scores, groups, nms['iou_threshold'])
+        images = images[keep]
+        limit = cfg['max_per_img'] if cfg['max_per_img'] >= 0 else len(keep)
+        return [(boxes[best], scores[best], labels[best])
+                for best in (keep[images == i][:limit] for i in range(len(image_sizes)))]
+
+
+@MODELS.register_module()
+class Shared2FCBBoxHead(ConvFCBBoxHead):
+    """Two shared fully connected layers: the head of FPN (arXiv 1612.03144)."""
+
+    def __init__(self, fc_out_channels=1024, **kwargs):
+        super().__init__(num_shared_fcs=2, fc_out_channels=fc_out_channels, **kwargs)
+
+
+@MODELS.register_module()
+class Shared4Conv1FCBBoxHead(ConvFCBBoxHead):
+    """Four shared convolutions and one fully connected layer: the head of GN (arXiv 1803.08494) section 4.2."""
+
+    def __init__(self, fc_out_channels=1024, **kwargs):
+        super().__init__(num_shared_convs=4, num_shared_fcs=1, fc_out_channels=fc_out_channels, **kwargs)

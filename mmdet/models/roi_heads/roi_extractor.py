@@ -1,0 +1,64 @@
+"""Features of fixed size from a feature pyramid, one level for each region.
+
+Shapes: R regions, level l of stride featmap_strides[l].
+"""
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+
+from mmdet.ops import multiscale_roi_align
+from mmdet.registry import MODELS
+
+
+@MODELS.register_module()
+class RoIAlign(nn.Module):
+    """How a region is sampled; over all feature levels at once.
+
+    Args:
+        output_size: side, or (height, width), of the result.
+        sampling_ratio: samples a bin and direction; 0: one for each feature pixel the bin spans.
+        aligned: pixel centres lie at half-integers (False: the first releases' convention, shifted by half a pixel).
+
+    Source: Mask R-CNN (arXiv 1703.06870) section 3.
+    """
+
+    def __init__(self, output_size, sampling_ratio=0, aligned=True, pool_mode='avg'):
+        super().__init__()
+        if pool_mode != 'avg':
+            raise ValueError(f"roi_layer.pool_mode={pool_mode!r}: only 'avg' is defined here")
+        self.output_size = output_size
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+
+    def forward(self, features, rois, levels, spatial_scales):
+        """Features (R, C, h, w) of `rois` (R, 5), each taken from the level that `levels` (R,) names."""
+        return multiscale_roi_align(features, rois, levels, self.output_size, spatial_scales, self.sampling_ratio,
+                                    self.aligned)
+
+
+@MODELS.register_module()
+class SingleRoIExtractor(BaseModule):
+    """Each region reads the level that fits its size: l = floor(log2(sqrt(area) / finest_scale)), cut to the pyramid.
+
+    Args:
+        roi_layer: config of RoIAlign.
+        out_channels: channels of the features.
+        featmap_strides: strides of the levels used, finest first.
+        finest_scale: regions of sides below twice this many pixels read the finest level.
+
+    Source: Feature Pyramid Networks (arXiv 1612.03144) section 4.2, equation 1.
+    """
+
+    def __init__(self, roi_layer, out_channels, featmap_strides, finest_scale=56, init_cfg=None):
+        super().__init__(init_cfg)
+        self.roi_layer = MODELS.build(roi_layer)
+        self.out_channels = out_channels
+        self.spatial_scales = [1 / stride for stride in featmap_strides]
+        self.finest_scale = finest_scale
+
+    def forward(self, features, rois):
+        """Features (R, out_channels, h, w) of `rois` (R, 5): image index, then xyxy pixels."""
+        features = features[:len(self.spatial_scales)]
+        side = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
+        levels = (side / self.finest_scale + 1e-6).log2().floor().clamp(0, len(features) - 1).long()
+        return self.roi_layer(features, rois, levels, self.spatial_scales)

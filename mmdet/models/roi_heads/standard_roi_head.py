@@ -1,0 +1,127 @@
+"""Second stage of Faster R-CNN (arXiv 1506.01497) and Mask R-CNN (arXiv 1703.06870).
+
+Shapes: B images, G most objects and P proposals of an image, R sampled regions of an image; rois are (rows, 5): image
+index, then xyxy pixels of the resized image.
+"""
+import torch
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+
+from mmdet.models.task_modules.matching import IGNORED
+from mmdet.ops import paste_masks
+from mmdet.registry import MODELS, TASK_UTILS
+
+
+@MODELS.register_module()
+class StandardRoIHead(BaseModule):
+    """Samples proposals, reads their features, and runs the box head and, if there is one, the mask head.
+
+    Args:
+        bbox_roi_extractor, bbox_head: configs.
+        mask_roi_extractor, mask_head: configs, or None for boxes alone; without an extractor of its own the mask head
+            reads the box head's.
+        train_cfg: assigner, sampler. test_cfg: score_thr, nms, max_per_img, mask_thr_binary.
+    """
+
+    def __init__(self, bbox_roi_extractor, bbox_head, mask_roi_extractor=None, mask_head=None, train_cfg=None,
+                 test_cfg=None, init_cfg=None):
+        super().__init__(init_cfg)
+        self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
+        self.bbox_head = MODELS.build(bbox_head)
+        self.mask_head = None
+        if mask_head is not None:
+            self.mask_head = MODELS.build(mask_head)
+            self.mask_roi_extractor = MODELS.build(mask_roi_extractor or bbox_roi_extractor)
+        self.test_cfg = test_cfg
+        if train_cfg:
+            self.assigner = TASK_UTILS.build(train_cfg['assigner'])
+            self.sampler = TASK_UTILS.build(train_cfg['sampler'])
+            size = train_cfg.get('mask_size')
+            self.mask_size = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
+
+    def loss(self, features, proposals, valid, gt, canvas):
+        """dict of losses for `proposals` (B, P, 4), bool `valid` (B, P) and GroundTruth `gt`.
+
+        Args:
+            canvas: (height, width) of the padded batch in pixels.
+        """
+        sample, boxes, objects = self._sample(proposals, valid, gt)
+        rows, positive = self._rows(sample)
+        rois = to_rois(boxes)[rows]
+        labels = torch.where(sample.positive, gt.labels.gather(1, objects), self.bbox_head.num_classes)
+        labels = labels.flatten()[rows]
+        weight = sample.valid.flatten()[rows].float()
+
+        outputs = self.bbox_head(self.bbox_roi_extractor(features, rois))
+        gt_boxes = gt.boxes.gather(1, objects[..., None].expand(-1, -1, 4)).flatten(0, 1)[rows][positive]
+        losses = self.bbox_head.loss(*outputs, rois, labels, gt_boxes, weight, positive)
+        if self.mask_head is not None:
+            rois, labels = rois[positive], labels[positive]
+            foreground = (labels < self.bbox_head.num_classes).float()
+            logits = self.mask_head(self.mask_roi_extractor(features, rois))
+            mask_rows = gt.mask_rows.gather(1, objects).flatten()[rows][positive]
+            labels = labels.clamp(max=self.bbox_head.num_classes - 1)
+            losses.update(self.mask_head.loss(logits, rois, labels, mask_rows, foreground, gt, canvas))
+        return losses
+
+    def _sample(self, boxes, valid, gt):
+        """A Sample, its boxes (B, R, 4) and the object (B, R) each stands for (0 where it stands for none)."""
+        matched = self.assigner(boxes, gt, valid)
+        if self.sampler.add_gt_as_proposals:
+            own = torch.arange(gt.valid.shape[1], device=matched.device)
+            matched = torch.cat([torch.where(gt.valid, own, IGNORED), matched], dim=1)
+            boxes = torch.cat([gt.boxes, boxes], dim=1)
+        sample = self.sampler(matched)
+        boxes = boxes.gather(1, sample.index[..., None].expand(-1, -1, 4))
+        return sample, boxes, matched.gather(1, sample.index).clamp(min=0)
+
+    @staticmethod
+    def _rows(sample):
+        """Rows of the flattened sample to compute, and which of those may be positive.
+
+        On CUDA all rows, a fixed number, so that nothing waits for the device; elsewhere padding is dropped.
+        """
+        if sample.valid.is_cuda:
+            rows = torch.arange(sample.valid.numel(), device=sample.valid.device)
+            return rows, rows.view_as(sample.valid)[:, :sample.max_positive].flatten()
+        rows = sample.valid.flatten().nonzero()[:, 0]
+        return rows, sample.positive.flatten()[rows].nonzero()[:, 0]
+
+    def predict(self, features, proposals, valid, samples, rescale=True):
+        """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks bool (D, H, W).
+
+        Args:
+            samples: DetDataSamples that tell img_shape and, to rescale, ori_shape and scale_factor (w, h).
+            rescale: results lie in the original image, not in the resized one.
+        """
+        image_sizes = proposals.new_tensor([sample.img_shape[:2] for sample in samples])
+        rois = to_rois(proposals)[valid.flatten()]
+        outputs = self.bbox_head(self.bbox_roi_extractor(features, rois))
+        detections = self.bbox_head.predict(*outputs, rois, image_sizes, self.test_cfg)
+        probs = None if self.mask_head is None else self._mask_probs(features, detections)
+        results = []
+        for i, ((boxes, scores, labels), sample) in enumerate(zip(detections, samples)):
+            size = sample.img_shape[:2]
+            if rescale:
+                size = sample.ori_shape[:2]
+                boxes = boxes / boxes.new_tensor(sample.scale_factor).repeat(2)
+            result = InstanceData(bboxes=boxes, scores=scores, labels=labels)
+            if probs is not None:
+                result.masks = paste_masks(probs[i], boxes, *size, self.test_cfg['mask_thr_binary'])
+            results.append(result)
+        return results
+
+    def _mask_probs(self, features, detections):
+        """For each image, mask probabilities (D, h, w) of its detections."""
+        counts = [len(boxes) for boxes, _, _ in detections]
+        images = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        boxes, labels = (torch.cat([detection[i] for detection in detections]) for i in (0, 2))
+        rois = torch.cat([images.to(boxes)[:, None], boxes], dim=1)
+        logits = self.mask_head(self.mask_roi_extractor(features, rois))
+        return self.mask_head.of_class(logits, labels).float().sigmoid().split(counts)
+
+
+def to_rois(boxes):
+    """Boxes (B, N, 4) -> rois (B * N, 5)."""
+    images = torch.arange(len(boxes), device=boxes.device, dtype=boxes.dtype)
+    return torch.cat([images[:, None, None].expand(-1, boxes.shape[1], 1), boxes], dim=2).flatten(0, 1)

@@ -1,0 +1,76 @@
+"""Anchors of all feature levels, joined.
+
+Shapes: A anchors of all levels (level after level, row by row, the anchors of one location side by side), B images.
+"""
+import torch
+
+from mmdet.registry import TASK_UTILS
+
+
+@TASK_UTILS.register_module()
+class AnchorGenerator:
+    """One anchor for every scale and aspect ratio, centred on every location of every level.
+
+    Args:
+        strides: pixels between two locations, for each level.
+        ratios: height over width of the anchors.
+        scales: side of the square anchor in units of the level's base size.
+        base_sizes: pixels that a scale of 1 stands for, for each level; the strides unless given.
+        octave_base_scale, scales_per_octave: in place of `scales`: octave_base_scale * 2^(i / scales_per_octave).
+        center_offset: centre of the first anchor in units of the base size (0: the pixel corner).
+
+    Source: Faster R-CNN (arXiv 1506.01497) section 3.1; the numbers follow mmdetection 3.3's AnchorGenerator.
+    """
+
+    def __init__(self, strides, ratios, scales=None, base_sizes=None, octave_base_scale=None, scales_per_octave=None,
+                 center_offset=0.):
+        if (scales is None) == (octave_base_scale is None or scales_per_octave is None):
+            raise ValueError('anchor_generator needs either scales or both octave_base_scale and scales_per_octave')
+        if scales is None:
+            scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
+        self.strides = [stride if isinstance(stride, (tuple, list)) else (stride, stride) for stride in strides]
+        heights = torch.tensor(ratios, dtype=torch.float32).sqrt()[:, None]
+        scales = torch.tensor(scales, dtype=torch.float32)[None]
+        self.base_anchors = []
+        for size in base_sizes or [min(stride) for stride in self.strides]:
+            w, h = (size / heights * scales).flatten(), (size * heights * scales).flatten()
+            c = center_offset * size
+            self.base_anchors.append(torch.stack([c - w / 2, c - h / 2, c + w / 2, c + h / 2], dim=1))
+        self._grids = {}
+
+    @property
+    def num_base_anchors(self):
+        """Anchors of one location."""
+        return len(self.base_anchors[0])
+
+    def __call__(self, feature_sizes, device):
+        """Anchors for levels of the given (height, width): float32 (A, 4) xyxy pixels. Kept for the next call."""
+        return self._grid(feature_sizes, device)[0]
+
+    def valid(self, feature_sizes, padded_sizes):
+        """bool (B, A): the anchor's location lies in its own image padded to the size divisor, not only in the batch.
+
+        Args:
+            padded_sizes: (B, 2) height and width of each padded image in pixels.
+        """
+        corners = self._grid(feature_sizes, padded_sizes.device)[1]
+        return (corners[None] < padded_sizes[:, None, :]).all(-1)
+
+    def _grid(self, feature_sizes, device):
+        key = (tuple(map(tuple, feature_sizes)), device)
+        if key not in self._grids:
+            if len(feature_sizes) != len(self.strides):
+                raise ValueError(f'anchor_generator has {len(self.strides)} strides for {len(feature_sizes)} levels; '
+                                 "make neck.num_outs and anchor_generator.strides agree")
+            levels = [self._level(*level) for level in zip(feature_sizes, self.strides, self.base_anchors)]
+            if len(self._grids) >= 64:  # multi-scale training sees many sizes
+                self._grids.pop(next(iter(self._grids)))
+            self._grids[key] = [torch.cat(part).to(device) for part in zip(*levels)]
+        return self._grids[key]
+
+    @staticmethod
+    def _level(size, stride, base):
+        y, x = torch.meshgrid(torch.arange(size[0]) * stride[1], torch.arange(size[1]) * stride[0], indexing='ij')
+        corners = torch.stack([y, x], dim=-1).reshape(-1, 1, 2).float()
+        anchors = corners.flip(-1).repeat(1, 1, 2) + base[None]
+        return anchors.reshape(-1, 4), corners.expand(-1, len(base), 2).reshape(-1, 2)

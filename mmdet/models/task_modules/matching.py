@@ -1,0 +1,136 @@
+"""Which ground-truth object each box stands for, and which boxes the losses see.
+
+Shapes: B images, N boxes of an image, G most ground-truth objects of an image, R sampled boxes of an image.
+"""
+from typing import NamedTuple
+
+import torch
+
+from mmdet.registry import TASK_UTILS
+from mmdet.structures.boxes import box_iou
+
+BACKGROUND, IGNORED = -1, -2
+# IoUs held at a time: 2^24 float32 are 64 MiB, whatever the number of objects.
+MAX_OVERLAPS = 1 << 24
+
+
+@TASK_UTILS.register_module()
+class MaxIoUAssigner:
+    """A box belongs to the object it overlaps most, if it overlaps enough.
+
+    Args:
+        pos_iou_thr: at least this IoU makes a box positive.
+        neg_iou_thr: below this IoU a box is background; a pair (low, high) is the half-open range that is background.
+        min_pos_iou: least IoU at which an object claims its best box in `match_low_quality`.
+        match_low_quality: every object also claims the boxes that overlap it most, later objects before earlier ones.
+        gt_max_assign_all: an object claims all its equally best boxes, not only the first.
+        ignore_iof_thr: boxes whose intersection over own area with an ignored region exceeds this are left out;
+            negative: no regions are ignored.
+        ignore_wrt_candidates: the area is the box's own, not the ignored region's.
+        gpu_assign_thr: accepted and not needed: memory is bounded for any number of objects.
+
+    Source: Faster R-CNN (arXiv 1506.01497) section 3.1.2; order of the rules as in mmdetection 3.3's MaxIoUAssigner.
+    """
+
+    def __init__(self, pos_iou_thr, neg_iou_thr, min_pos_iou=0., gt_max_assign_all=True, ignore_iof_thr=-1,
+                 ignore_wrt_candidates=True, match_low_quality=True, gpu_assign_thr=-1):
+        self.pos_iou_thr = pos_iou_thr
+        self.neg_iou_range = tuple(neg_iou_thr) if isinstance(neg_iou_thr, (tuple, list)) else (0., neg_iou_thr)
+        self.min_pos_iou = min_pos_iou
+        self.gt_max_assign_all = gt_max_assign_all
+        self.ignore_iof_thr = ignore_iof_thr
+        self.ignore_wrt_candidates = ignore_wrt_candidates
+        self.match_low_quality = match_low_quality
+
+    def __call__(self, boxes, gt, valid=None):
+        """int64 (B, N): index of the object in `gt`, or BACKGROUND, or IGNORED.
+
+        Args:
+            boxes: (B, N, 4), or (1, N, 4) where all images share them; xyxy pixels.
+            gt: GroundTruth.
+            valid: bool (B, N); False rows are IGNORED and claim nothing.
+        """
+        left_out = self._left_out(boxes, gt.ignored, valid)
+        num_objects = gt.boxes.shape[1]
+        step = max(1, MAX_OVERLAPS // (len(gt.boxes) * max(boxes.shape[1], 1)))
+
+        def overlaps(start):
+            part = slice(start, start + step)
+            iou = box_iou(gt.boxes[:, part], boxes)
+            return iou.masked_fill_(~gt.valid[:, part, None] | left_out[:, None], -1)
+
+        best_iou = boxes.new_zeros(len(gt.boxes), boxes.shape[1])
+        best_object = torch.zeros_like(best_iou, dtype=torch.long)
+        claims = []
+        for start in range(0, num_objects, step):
+            iou = overlaps(start)
+            value, index = iou.max(dim=1)
+            better = value > best_iou
+            best_iou = torch.where(better, value, best_iou)
+            best_object = torch.where(better, index + start, best_object)
+            claims.append(iou.max(dim=2))
+
+        low, high = self.neg_iou_range
+        matched = torch.where((best_iou >= low) & (best_iou < high), BACKGROUND, IGNORED)
+        matched = torch.where(best_iou >= self.pos_iou_thr, best_object, matched)
+        if self.match_low_quality:
+            for start, (claimed_iou, first) in zip(range(0, num_objects, step), claims):
+                iou = iou if step >= num_objects else overlaps(start)
+                hit = (iou == claimed_iou[..., None]) if self.gt_max_assign_all else torch.zeros_like(iou).scatter_(
+                    2, first[..., None], 1).bool()
+                hit &= (claimed_iou >= max(self.min_pos_iou, 0))[..., None]
+                order = torch.arange(start + 1, start + 1 + iou.shape[1], device=iou.device)[:, None]
+                last = (hit * order).amax(dim=1)
+                matched = torch.where(last > 0, last - 1, matched)
+        return matched.masked_fill(left_out, IGNORED)
+
+    def _left_out(self, boxes, ignored, valid):
+        left_out = boxes.new_zeros(len(ignored), boxes.shape[1], dtype=torch.bool) if valid is None else ~valid
+        if self.ignore_iof_thr > 0:
+            if self.ignore_wrt_candidates:
+                iof = box_iou(boxes, ignored, mode='iof')
+            else:
+                iof = box_iou(ignored, boxes, mode='iof').transpose(1, 2)
+            left_out = left_out | (iof.amax(dim=2) > self.ignore_iof_thr)
+        return left_out
+
+
+class Sample(NamedTuple):
+    """Positives come first; rows an image could not fill are False in `valid`."""
+    index: torch.Tensor     # (B, R) int64 into N
+    positive: torch.Tensor  # (B, R) bool
+    valid: torch.Tensor     # (B, R) bool
+    max_positive: int       # no positive lies at or behind this column
+
+
+@TASK_UTILS.register_module()
+class RandomSampler:
+    """Draw at most `num` boxes an image, at most `pos_fraction` of them positive, uniformly without replacement.
+
+    Args:
+        neg_pos_ub: most negatives per positive (an image without positives counts as having one); negative: no bound.
+        add_gt_as_proposals: the ground truth joins the boxes to sample from (done by the caller).
+    """
+
+    def __init__(self, num, pos_fraction, neg_pos_ub=-1, add_gt_as_proposals=True):
+        self.num = num
+        self.pos_fraction = pos_fraction
+        self.neg_pos_ub = neg_pos_ub
+        self.add_gt_as_proposals = add_gt_as_proposals
+
+    def __call__(self, matched):
+        """Sample from `matched` (B, N), an assigner's result. Shapes depend on N and `num` alone."""
+        num_boxes = matched.shape[1]
+        num, max_positive = min(self.num, num_boxes), min(int(self.num * self.pos_fraction), num_boxes)
+        # Keys: chosen positives in [2, 3), negatives in [0, 1), the rest below; the greatest `num` are the sample.
+        key = torch.rand(matched.shape, device=matched.device)
+        positive_key, chosen = torch.where(matched >= 0, key, -1.).topk(max_positive, dim=1)
+        key = torch.where(matched == BACKGROUND, key, -1.)
+        key.scatter_(1, chosen, torch.where(positive_key >= 0, positive_key + 2, key.gather(1, chosen)))
+        key, index = key.topk(num, dim=1)
+        positive, valid = key >= 2, key >= 0
+        if self.neg_pos_ub >= 0:
+            num_positive = positive.sum(dim=1, keepdim=True)
+            last = num_positive + self.neg_pos_ub * num_positive.clamp(min=1)
+            valid = valid & (torch.arange(num, device=key.device) < last)
+        return Sample(index, positive, valid, min(max_positive, num))

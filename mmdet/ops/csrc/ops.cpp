@@ -1,0 +1,18 @@
+// Every operator's schema. Kernels register themselves beside their code; gradients and shapes stand in extension.py.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(mmdet, m) {
+  m.def(
+      "roi_align(Tensor[] features, Tensor rois, Tensor? levels, float[] scales, int pooled_height, int pooled_width, "
+      "int sampling_ratio, bool aligned) -> Tensor");
+  // sizes: N, then H and W of every level. With `quantum`, CUDA counts gradients in whole quanta (int64), which add up
+  // to the same sum in any order.
+  m.def(
+      "roi_align_backward(Tensor grad, Tensor rois, Tensor? levels, float[] scales, int[] sizes, int sampling_ratio, "
+      "bool aligned, bool channels_last, Tensor? quantum) -> Tensor[]");
+  m.def("nms(Tensor boxes, Tensor order, Tensor groups, Tensor counts, float iou_threshold, int max_keep) -> Tensor");
+  m.def(
+      "crop_masks(Tensor pixels, Tensor windows, Tensor starts, Tensor rois, Tensor index, int size, int height, "
+      "int width) -> Tensor");
+  m.def("paste_masks(Tensor probs, Tensor boxes, int height, int width, float threshold) -> Tensor");
+}

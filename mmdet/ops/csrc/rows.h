@@ -1,0 +1,53 @@
+// The two inner loops of the CPU kernels, over contiguous rows of channels or pixels.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor.h"
+
+// One build serves every x86-64 processor: the linker picks the widest of these at run time.
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && __GNUC__ >= 12
+#define MMDET_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define MMDET_CLONES
+#endif
+
+namespace mmdet {
+
+// out[i] = sum over k of weights[k] * rows[k][i]
+template <typename T, typename Out>
+MMDET_CLONES void weighted_sum(const T* const* rows, const accumulate_t<T>* weights, int64_t count, Out* out, int64_t n) {
+  constexpr int64_t block = 64;
+  int64_t begin = 0;
+  for (; begin + block <= n; begin += block) {
+    accumulate_t<T> sum[block] = {};
+    for (int64_t k = 0; k < count; ++k) {
+      const T* row = rows[k] + begin;
+      for (int64_t i = 0; i < block; ++i) {
+        sum[i] += weights[k] * static_cast<accumulate_t<T>>(row[i]);
+      }
+    }
+    for (int64_t i = 0; i < block; ++i) {
+      out[begin + i] = static_cast<Out>(sum[i]);
+    }
+  }
+  for (; begin < n; ++begin) {
+    accumulate_t<T> sum = 0;
+    for (int64_t k = 0; k < count; ++k) {
+      sum += weights[k] * static_cast<accumulate_t<T>>(rows[k][begin]);
+    }
+    out[begin] = static_cast<Out>(sum);
+  }
+}
+
+// rows[k][i] += weights[k] * row[i]
+template <typename T>
+MMDET_CLONES void add_outer(T* const* rows, const T* weights, int64_t count, const T* row, int64_t n) {
+  for (int64_t k = 0; k < count; ++k) {
+    for (int64_t i = 0; i < n; ++i) {
+      rows[k][i] += weights[k] * row[i];
+    }
+  }
+}
+
+}  // namespace mmdet

@@ -1,0 +1,77 @@
+"""The extension's operators by torchvision.ops and plain PyTorch, for installs without a compiler.
+
+Same signatures and results as the schemas in csrc/ops.cpp; slower, and some wait for the device.
+"""
+import torch
+import torchvision
+
+
+def roi_align(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):
+    size = (pooled_height, pooled_width)
+    # torchvision wants one dtype for both, and has no bfloat16; rois lose too much in half precision.
+    features_in_rois_dtype = [feature.to(rois.dtype) for feature in features]
+    if levels is None:
+        pooled = torchvision.ops.roi_align(features_in_rois_dtype[0], rois, size, scales[0], sampling_ratio, aligned)
+        return pooled.to(features[0].dtype)
+    order = levels.argsort(stable=True)
+    counts = torch.bincount(levels, minlength=len(features)).tolist()
+    pooled = torch.cat([
+        torchvision.ops.roi_align(feature, rois_of_level, size, scale, sampling_ratio, aligned)
+        for feature, rois_of_level, scale in zip(features_in_rois_dtype, rois[order].split(counts), scales, strict=True)])
+    return pooled[order.argsort()].to(features[0].dtype)
+
+
+def nms(boxes, order, groups, counts, iou_threshold, max_keep):
+    keep = order.new_full((boxes.size(0), max_keep), -1)
+    for image, count in enumerate(counts.tolist()):
+        candidates = order[image, :count]
+        ranks = torch.arange(count, 0, -1, dtype=torch.float64, device=boxes.device).to(boxes.dtype)
+        suppressed = torch.ones(count, dtype=torch.bool, device=boxes.device)
+        image_groups = groups[image, candidates]
+        for group in image_groups.unique():
+            members = (image_groups == group).nonzero().squeeze(1)
+            survivors = torchvision.ops.nms(boxes[image, candidates[members]], ranks[members], iou_threshold)
+            suppressed[members[survivors]] = False
+        kept = candidates[~suppressed][:max_keep]
+        keep[image, :kept.numel()] = kept
+    return keep
+
+
+def crop_masks(pixels, windows, rois, index, size, height, width):
+    crops = rois.new_zeros((rois.size(0), size, size))
+    areas = (windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])
+    starts = areas.cumsum(0) - areas
+    for mask in index.unique().tolist():
+        x1, y1, x2, y2 = windows[mask].tolist()
+        if x1 == x2 or y1 == y2:
+            continue
+        start = int(starts[mask])
+        window = pixels[start:start + int(areas[mask])].view(1, 1, y2 - y1, x2 - x1).to(rois.dtype)
+        # A ring of background, cut at the image's edge: beyond it RoIAlign reads zeros either way.
+        left, top, right, bottom = min(x1, 1), min(y1, 1), min(width - x2, 1), min(height - y2, 1)
+        window = torch.nn.functional.pad(window, (left, right, top, bottom))
+        members = (index == mask).nonzero().squeeze(1)
+        origin = rois.new_tensor([x1 - left, y1 - top])
+        crops[members] = torchvision.ops.roi_align(
+            window, [rois[members] - origin.repeat(2)], size, 1.0, 0, True).squeeze(1)
+    return crops
+
+
+def paste_masks(probs, boxes, height, width, threshold):
+    masks = torch.zeros((probs.size(0), height, width), dtype=torch.bool, device=probs.device)
+    cell = (boxes[:, 2:] - boxes[:, :2]) / boxes.new_tensor([probs.size(2), probs.size(1)])
+    drawn = (cell > 0).all(1) & boxes.isfinite().all(1)
+    # Interpolation against the zeros around a map reaches half a cell beyond its box.
+    limit = boxes.new_tensor([width, height])
+    starts = (boxes[:, :2] - cell / 2).floor().clamp(min=0).minimum(limit).nan_to_num().long().tolist()
+    stops = (boxes[:, 2:] + cell / 2).ceil().clamp(min=0).minimum(limit).nan_to_num().long().tolist()
+    for number in drawn.nonzero().squeeze(1).tolist():
+        (x_start, y_start), (x_stop, y_stop) = starts[number], stops[number]
+        x = torch.arange(x_start, x_stop, dtype=boxes.dtype, device=boxes.device) + 0.5
+        y = torch.arange(y_start, y_stop, dtype=boxes.dtype, device=boxes.device) + 0.5
+        x1, y1, x2, y2 = boxes[number]
+        x, y = (x - x1) / (x2 - x1) * 2 - 1, (y - y1) / (y2 - y1) * 2 - 1
+        grid = torch.stack((x.expand(len(y), -1), y[:, None].expand(-1, len(x))), dim=-1)
+        area = torch.nn.functional.grid_sample(probs[number, None, None], grid[None], align_corners=False)[0, 0]
+        masks[number, y_start:y_stop, x_start:x_stop] = area >= threshold
+    return masks

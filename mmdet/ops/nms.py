@@ -1,0 +1,72 @@
+"""Greedy non-maximum suppression: of boxes that overlap by more than a threshold, the best-scored stays.
+
+One kernel serves all three functions: (B, N) boxes walked in the order of their scores, each compared with the kept
+ones of its own group.
+"""
+import torch
+
+from mmdet.ops.backend import kernels
+
+
+def nms(boxes, scores, iou_threshold):
+    """Suppresses boxes regardless of class, as torchvision.ops.nms does.
+
+    Args:
+        boxes (Tensor): (N, 4) xyxy, floating point.
+        scores (Tensor): (N,); equal scores keep their order.
+        iou_threshold (float): a box goes when its IoU with a better kept one is larger.
+
+    Returns:
+        Tensor: int64 (K,) indices of the kept boxes, best first.
+    """
+    return batched_nms(boxes, scores, None, iou_threshold)
+
+
+def batched_nms(boxes, scores, idxs, iou_threshold):
+    """Suppresses boxes within each class: `idxs` (N,) holds the class of each box. Otherwise as `nms`."""
+    groups = torch.zeros_like(scores, dtype=torch.int64) if idxs is None else idxs.long()
+    _check(boxes, scores, groups, 2)
+    order = scores.argsort(stable=True, descending=True)
+    count = order.new_full((1,), order.numel())
+    keep = kernels.nms(_accumulating(boxes)[None], order[None], groups[None], count, iou_threshold, order.numel())[0]
+    return keep[keep >= 0]
+
+
+def nms_images(boxes, scores, groups, iou_threshold, max_keep):
+    """Suppresses boxes within each group of each image of a padded batch, without waiting for the device.
+
+    Args:
+        boxes (Tensor): (B, N, 4) xyxy, floating point.
+        scores (Tensor): (B, N); -inf marks padding, which is never kept.
+        groups (Tensor): int64 (B, N), class or pyramid level.
+        iou_threshold (float): a box goes when its IoU with a better kept one is larger.
+        max_keep (int): boxes to keep in an image.
+
+    Returns:
+        Tensor: int64 (B, max_keep) indices into N, best first, then -1.
+    """
+    _check(boxes, scores, groups, 3)
+    if max_keep < 0:
+        raise ValueError(f'nms_images: max_keep must not be negative, got {max_keep}')
+    scores, order = scores.sort(stable=True, descending=True)
+    count = (scores != -torch.inf).sum(1)
+    return kernels.nms(_accumulating(boxes), order, groups, count, iou_threshold, max_keep)
+
+
+def _accumulating(tensor):
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _check(boxes, scores, groups, dim):
+    wanted = '(N, 4)' if dim == 2 else '(B, N, 4)'
+    if boxes.dim() != dim or boxes.size(-1) != 4:
+        raise ValueError(f'nms: boxes must be {wanted}, got {tuple(boxes.shape)}')
+    if scores.shape != boxes.shape[:-1] or groups.shape != scores.shape:
+        raise ValueError(f'nms: boxes {tuple(boxes.shape)}, scores {tuple(scores.shape)} and groups '
+                         f'{tuple(groups.shape)} do not belong together')
+    if not boxes.is_floating_point() or not scores.is_floating_point():
+        raise TypeError(f'nms: boxes and scores must be floating point, got {boxes.dtype} and {scores.dtype}')
+    if groups.dtype != torch.int64:
+        raise TypeError(f'nms: groups must be int64, got {groups.dtype}')
+    if not boxes.device == scores.device == groups.device:
+        raise ValueError(f'nms: boxes are on {boxes.device}, scores on {scores.device}, groups on {groups.device}')

@@ -1,0 +1,32 @@
+"""DetDataSample: what one image brings into the model, and what the model says about it."""
+from mmengine.structures import BaseDataElement, InstanceData
+
+
+def _instances(field, doc):
+    """A property that holds an InstanceData under the private name `field`, as BaseDataElement wants it."""
+
+    def get(self) -> InstanceData:
+        return getattr(self, field)
+
+    def put(self, value: InstanceData):
+        self.set_field(value, field, dtype=InstanceData)
+
+    def delete(self):
+        delattr(self, field)
+
+    return property(get, put, delete, doc)
+
+
+class DetDataSample(BaseDataElement):
+    """Annotations and predictions of one image; metainfo: img_id, img_path, ori_shape, img_shape, scale_factor.
+
+    Boxes are (N, 4) float32 xyxy pixels: of the resized image in gt_instances, ignored_instances and proposals, of the
+    original image in pred_instances.
+    """
+    gt_instances = _instances('_gt_instances', 'bboxes (N, 4), labels (N,) int64, masks: BitmapMasks or PolygonMasks.')
+    ignored_instances = _instances('_ignored_instances', 'Crowds, with the fields of gt_instances.')
+    proposals = _instances('_proposals', 'bboxes (N, 4), scores (N,).')
+    pred_instances = _instances('_pred_instances', 'bboxes (N, 4), scores (N,), labels (N,), masks (N, H, W) bool.')
+
+
+SampleList = list[DetDataSample]

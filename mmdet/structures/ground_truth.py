@@ -1,0 +1,61 @@
+"""The ground truth of a batch, padded into one tensor a field.
+
+Shapes: B images, G most objects of an image (at least 1), I most ignored boxes of an image (at least 1).
+"""
+from typing import NamedTuple, Optional
+
+import numpy as np
+import torch
+
+from .mask import MaskWindows
+
+
+class GroundTruth(NamedTuple):
+    """Boxes are xyxy pixels of the resized image, float32; sizes are (height, width) pixels, float32.
+
+    Rows beyond an image's own objects hold zeros and are False in `valid`.
+    """
+    boxes: torch.Tensor           # (B, G, 4)
+    labels: torch.Tensor          # (B, G) int64, 0..K-1
+    valid: torch.Tensor           # (B, G) bool
+    ignored: torch.Tensor         # (B, I, 4); crowds and the like, zero-area rows are padding
+    image_sizes: torch.Tensor     # (B, 2) the image inside its padding
+    padded_sizes: torch.Tensor    # (B, 2) the image padded to the size divisor
+    masks: Optional[MaskWindows]  # every object's mask, image after image, as tensors
+    mask_rows: torch.Tensor       # (B, G) int64, row of each object in `masks`
+
+    @classmethod
+    def from_samples(cls, samples, device) -> 'GroundTruth':
+        """Pack the `gt_instances` and `ignored_instances` of a list of DetDataSample onto `device`."""
+        counts = [len(sample.gt_instances.bboxes) for sample in samples]
+        boxes = _pad([sample.gt_instances.bboxes for sample in samples], 4)
+        labels = _pad([sample.gt_instances.labels[:, None] for sample in samples], 1)[..., 0].long()
+        ignored = _pad([_ignored_boxes(sample) for sample in samples], 4)
+        number = torch.tensor(counts)[:, None]
+        column = torch.arange(boxes.shape[1])[None]
+        mask_rows = (column + number.cumsum(0) - number).clamp(max=max(sum(counts) - 1, 0))
+        masks = None
+        if all('masks' in sample.gt_instances for sample in samples):
+            windows = [sample.gt_instances.masks.windows for sample in samples]
+            masks = MaskWindows(*(torch.from_numpy(np.concatenate(part)).to(device, non_blocking=True)
+                                  for part in zip(*windows)))
+        fields = (boxes, labels, column < number, ignored,
+                  torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32),
+                  torch.tensor([sample.get('pad_shape', sample.img_shape)[:2] for sample in samples],
+                               dtype=torch.float32))
+        return cls(*(field.to(device, non_blocking=True) for field in fields), masks,
+                   mask_rows.to(device, non_blocking=True))
+
+
+def _ignored_boxes(sample):
+    if 'ignored_instances' in sample and 'bboxes' in sample.ignored_instances:
+        return sample.ignored_instances.bboxes
+    return torch.zeros(0, 4)
+
+
+def _pad(rows, width):
+    """Stack tensors (n_i, width) into float32 (B, max(1, max n_i), width), zeros below."""
+    padded = torch.zeros(len(rows), max(1, *(len(row) for row in rows)), width)
+    for i, row in enumerate(rows):
+        padded[i, :len(row)] = row
+    return padded

@@ -1,0 +1,79 @@
+"""Who may import whom, read from the sources."""
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / 'mmdet'
+MAY_IMPORT = {
+    'registry': set(),
+    'ops': set(),
+    'structures': {'ops'},
+    'models': {'ops', 'structures', 'registry'},
+    'datasets': {'structures', 'registry'},
+    'evaluation': {'structures', 'registry'},
+    'visualization': {'structures', 'registry'},
+    'engine': {'registry', 'structures', 'checkpoints'},
+    'checkpoints': set(),
+    'utils': set(),
+    'apis': {'registry', 'ops', 'structures', 'models', 'datasets', 'evaluation', 'visualization', 'engine',
+             'checkpoints', 'utils'},
+}
+# Inside models a file imports only from ranks below its own.
+RANKS = [('layers', 'losses', 'task_modules', 'data_preprocessor'), ('backbones', 'necks', 'dense_heads', 'roi_heads'),
+         ('detectors',)]
+GRAB_BAGS = {'utils.py', 'misc.py', 'helpers.py', 'common.py'}
+
+
+def imports(path):
+    """Dotted names of the modules that `path` imports, its own package's resolved."""
+    package = ['mmdet', *path.relative_to(ROOT).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else []
+            module = '.'.join([*base, *([node.module] if node.module else [])])
+            yield from (f'{module}.{alias.name}' for alias in node.names)
+
+
+FILES = sorted(path for path in ROOT.rglob('*.py') if path.parent != ROOT)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports(path):
+    room = path.relative_to(ROOT).parts[0]
+    for name in imports(path):
+        parts = name.split('.')
+        if parts[0] != 'mmdet' or len(parts) < 2 or parts[1] == room:
+            continue
+        if (ROOT / parts[1]).exists() or (ROOT / f'{parts[1]}.py').exists():
+            assert parts[1] in MAY_IMPORT[room], f'{path} imports {name}'
+
+
+@pytest.mark.parametrize('path', [p for p in FILES if p.relative_to(ROOT).parts[0] == 'models'], ids=lambda p: p.name)
+def test_ranks_inside_models(path):
+    def rank(part):
+        return next((i for i, names in enumerate(RANKS) if part in names), None)
+    own = rank(path.relative_to(ROOT / 'models').parts[0].removesuffix('.py'))
+    for name in imports(path):
+        parts = name.split('.')
+        if parts[:2] == ['mmdet', 'models'] and len(parts) > 2 and own is not None:
+            same_room = parts[2] == path.relative_to(ROOT / 'models').parts[0].removesuffix('.py')
+            other = rank(parts[2])
+            assert other is None or same_room or other < own or (own == 0 and other == 0), f'{path} imports {name}'
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_small_and_well_named(path):
+    assert path.name not in GRAB_BAGS
+
+
+def test_ops_know_torch_alone():
+    for path in (ROOT / 'ops').rglob('*.py'):
+        assert not any(name.startswith('mmengine') or name.startswith('mmcv') for name in imports(path)), path
+
+
+def test_models_know_nothing_of_the_runner():
+    for path in (ROOT / 'models').rglob('*.py'):
+        assert not any(name.startswith('mmengine.runner') for name in imports(path)), path
