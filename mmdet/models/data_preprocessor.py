@@ -56,7 +56,8 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                 raise ValueError(f'image {name}: expected a tensor (3, h, w), got {tuple(image.shape)}')
         inputs = self._stack(images)
         for image, sample in zip(images, samples or []):
-            sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[2:]), pad_shape=self._padded(image.shape[1:])))
+            sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[2:]),
+                                     pad_shape=self._padded(image.shape[1:])))
         if training:
             for augment in self.batch_augments:
                 inputs, samples = augment(inputs, samples)

@@ -1,6 +1,52 @@
 """Batch norm with statistics over the batches of all processes."""
-from torch import nn
+import functools
+import logging
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from .batch_stats import batch_stats, normalize, pool, track
+
+
+@functools.cache
+def _say_plain():
+    print_log('SyncBN: there is one process, so it works as BN', logger='current', level=logging.INFO)
 
 
 class SyncBN(nn.SyncBatchNorm):
-    pass
+    """torch.nn.SyncBatchNorm that runs on CPU processes too, and on one process, where it is plain batch norm.
+
+    Each process counts by its rows. One without rows must run it all the same, forward and backward.
+    """
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether the other processes wait for this one to run it."""
+        return self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size(self._group) > 1
+
+    @property
+    def _group(self):
+        return self.process_group or dist.group.WORLD
+
+    def forward(self, y: Tensor) -> Tensor:
+        if not self.waits_for_others:
+            if self.training:
+                _say_plain()
+            return super(nn.SyncBatchNorm, self).forward(y)
+        if y.is_cuda:
+            # Without rows torch sends float16 zeros where the others send float32 statistics.
+            return super().forward(y) if len(y) else super().forward(y.float()).to(y.dtype)
+        count = y.numel() // y.shape[1]
+        mean, variance = batch_stats(y)
+        own = torch.cat([mean, variance, mean.new_tensor([count])])
+        every = [torch.empty_like(own) for _ in range(dist.get_world_size(self._group))]
+        dist.all_gather(every, own, group=self._group)
+        every = torch.stack(every)
+        counts = every[:, -1:]
+        total = counts.sum().clamp(min=1)
+        mean, variance = pool(*every[:, :-1].chunk(2, dim=1), counts / total)
+        if total > 1:
+            track(self, mean, variance, total)
+        return normalize(y, self, mean, variance, total, self._group)

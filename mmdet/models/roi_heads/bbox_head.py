@@ -119,7 +119,7 @@ class ConvFCBBoxHead(BaseModule):
 
     def _of_class(self, bbox_pred, label):
         """Deltas (Q, 4) of the class each row is labelled with."""
-        deltas = bbox_pred.view(len(bbox_pred), -1, 4)
+        deltas = bbox_pred.view(len(bbox_pred), bbox_pred.shape[1] // 4, 4)
         label = torch.zeros_like(label) if self.reg_class_agnostic else label.clamp(max=self.num_classes - 1)
         return deltas.gather(1, label[:, None, None].expand(-1, 1, 4))[:, 0]
 

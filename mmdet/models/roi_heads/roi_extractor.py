@@ -2,7 +2,6 @@
 
 Shapes: R regions, level l of stride featmap_strides[l].
 """
-import torch
 from mmengine.model import BaseModule
 from torch import nn
 

@@ -1,0 +1,196 @@
+"""The whole detector at small width: unusual batches, options, precision, and the two stages against loops."""
+import pytest
+import torch
+import torchvision
+from mask_rcnn import config, data
+from scene import scene
+
+from mmdet.registry import MODELS
+
+SMALL = {'backbone.depth': 18, 'backbone.base_channels': 16, 'neck.in_channels': [16, 32, 64, 128],
+         'neck.out_channels': 32, 'rpn_head.in_channels': 32, 'rpn_head.feat_channels': 32,
+         'roi_head.bbox_roi_extractor.out_channels': 32, 'roi_head.bbox_head.in_channels': 32,
+         'roi_head.bbox_head.fc_out_channels': 64, 'roi_head.mask_roi_extractor.out_channels': 32,
+         'roi_head.mask_head.in_channels': 32, 'roi_head.mask_head.conv_out_channels': 32}
+
+
+def build(**options):
+    torch.manual_seed(0)
+    model = MODELS.build(config(**SMALL, **options))
+    model.init_weights()
+    return model
+
+
+def losses(model, images, targets, masks=True):
+    return model(**model.data_preprocessor(data(images, targets, masks), True), mode='loss')
+
+
+def total(losses):
+    return sum(value for name, value in losses.items() if name.startswith('loss'))
+
+
+@pytest.mark.parametrize('kept', [0, 1])
+def test_images_without_objects(kept):
+    images, targets = scene(0)
+    targets = [{name: value[:0 if i >= kept else None] for name, value in t.items()} for i, t in enumerate(targets)]
+    model = build().train()
+    result = losses(model, images, targets)
+    total(result).backward()
+    assert total(result).isfinite()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    if kept == 0:
+        assert result['loss_rpn_bbox'] == result['loss_bbox'] == result['loss_mask'] == 0
+
+
+@pytest.mark.parametrize('norm', ['BN', 'SyncBN', 'GN', 'CBN', 'FrozenBN'])
+def test_every_norm_everywhere_survives_images_without_objects(norm):
+    cfg = dict(type=norm, num_groups=8) if norm == 'GN' else dict(type=norm)
+    model = build(**{'backbone.norm_cfg': dict(cfg, _delete_=True), 'backbone.norm_eval': False,
+                     'backbone.frozen_stages': -1, 'neck.norm_cfg': cfg,
+                     'roi_head.bbox_head.type': 'Shared4Conv1FCBBoxHead', 'roi_head.bbox_head.conv_out_channels': 32,
+                     'roi_head.bbox_head.norm_cfg': cfg, 'roi_head.mask_head.norm_cfg': cfg}).train()
+    images, targets = scene(0)
+    for part in (slice(None), slice(0)):
+        result = total(losses(model, images, [{name: value[part] for name, value in t.items()} for t in targets]))
+        result.backward()
+        assert result.isfinite()
+    samples = model.eval()(**model.data_preprocessor(data(images, targets), False), mode='predict')
+    assert all(sample.pred_instances.bboxes.isfinite().all() for sample in samples)
+
+
+def test_faster_rcnn_needs_no_masks():
+    cfg = config(**SMALL)
+    cfg.type = 'FasterRCNN'
+    del cfg.roi_head['mask_head'], cfg.roi_head['mask_roi_extractor']
+    model = MODELS.build(cfg).train()
+    assert set(losses(model, *scene(0), masks=False)) == {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'acc'}
+
+
+def test_mask_rcnn_without_mask_head_is_refused():
+    cfg = config(**SMALL)
+    del cfg.roi_head['mask_head']
+    with pytest.raises(ValueError, match='FasterRCNN'):
+        MODELS.build(cfg)
+
+
+def test_class_agnostic_heads():
+    model = build(**{'roi_head.bbox_head.reg_class_agnostic': True, 'roi_head.mask_head.class_agnostic': True}).train()
+    assert model.roi_head.bbox_head.fc_reg.out_features == 4
+    total(losses(model, *scene(0))).backward()
+
+
+def test_bfloat16_stays_near_float32():
+    model = build().train()
+    torch.manual_seed(1)
+    full = losses(model, *scene(0))
+    torch.manual_seed(1)
+    with torch.autocast('cpu', torch.bfloat16):
+        half = losses(model, *scene(0))
+    total(half).backward()
+    assert float(total(half)) == pytest.approx(float(total(full)), rel=0.05)
+
+
+def test_no_detections_give_empty_results():
+    model = build(**{'test_cfg.rcnn.score_thr': 0.999}).eval()
+    images, targets = scene(0)
+    for sample in model(**model.data_preprocessor(data(images, targets), False), mode='predict'):
+        pred = sample.pred_instances
+        assert pred.bboxes.shape == (0, 4) and pred.masks.shape == (0, *sample.ori_shape) and len(pred.scores) == 0
+
+
+def test_results_lie_in_the_original_image():
+    model = build(**{'test_cfg.rcnn.score_thr': 0.0}).eval()
+    images, targets = scene(0)
+    plain = model(**model.data_preprocessor(data(images, targets), False), mode='predict')
+    loaded = data(images, targets)
+    for sample in loaded['data_samples']:
+        h, w = sample.img_shape
+        sample.set_metainfo(dict(ori_shape=(h // 2, w * 2), scale_factor=(0.5, 2.0)))
+    scaled = model(**model.data_preprocessor(loaded, False), mode='predict')
+    for a, b in zip(plain, scaled):
+        factor = torch.tensor([2., 0.5, 2., 0.5])
+        torch.testing.assert_close(b.pred_instances.bboxes, a.pred_instances.bboxes * factor)
+        assert b.pred_instances.masks.shape[1:] == b.ori_shape
+
+
+def test_proposals_equal_loops_over_images_and_levels():
+    model = build().eval()
+    head = model.rpn_head
+    torch.nn.init.normal_(head.rpn_cls.weight, std=0.5)
+    images, targets = scene(0)
+    noise = [torch.randint(0, 256, image.shape, dtype=torch.uint8) for image in images]  # no two scores are equal
+    batch = model.data_preprocessor(data(noise, targets), False)
+    with torch.no_grad():
+        features = model.extract_feat(batch['inputs'])
+        sizes = [tuple(f.shape[2:]) for f in features]
+        logits, deltas = head(features)
+    image_sizes = torch.tensor([[256., 320.], [224., 288.]])
+    cfg = dict(nms_pre=100, max_per_img=120, nms=dict(type='nms', iou_threshold=0.6), min_bbox_size=9)
+    boxes, scores, valid = head.proposals(logits, deltas, sizes, image_sizes, cfg)
+    anchors = head.anchor_generator(sizes, torch.device('cpu')).split([level.shape[1] for level in logits])
+    for i in range(2):
+        kept = []
+        for level, (logit, delta) in enumerate(zip(logits, deltas)):
+            best = logit[i].argsort(descending=True)[:100]
+            decoded = head.bbox_coder.decode(anchors[level][best], delta[i][best])
+            decoded = torchvision.ops.clip_boxes_to_image(decoded, image_sizes[i].tolist())
+            score = logit[i][best].sigmoid()
+            large = torchvision.ops.remove_small_boxes(decoded, 9.0001)
+            decoded, score = decoded[large], score[large]
+            keep = torchvision.ops.nms(decoded, score, 0.6)
+            kept.append(torch.cat([decoded, score[:, None]], 1)[keep])
+        expected = torch.cat(kept)
+        expected = expected[expected[:, 4].argsort(descending=True, stable=True)][:120]
+        assert valid[i].sum() == len(expected)
+        torch.testing.assert_close(scores[i][valid[i]], expected[:, 4])
+        torch.testing.assert_close(boxes[i][valid[i]], expected[:, :4])
+
+
+def test_padding_rows_change_no_loss(monkeypatch):
+    """What CUDA computes (all rows, padding weighted 0) equals what the CPU computes (rows that count)."""
+    from mmdet.models.roi_heads import StandardRoIHead
+    model = build(**{'train_cfg.rcnn.sampler.num': 2000}).train()
+    torch.manual_seed(3)
+    compact = losses(model, *scene(0))
+
+    def all_rows(sample):
+        rows = torch.arange(sample.valid.numel())
+        return rows, rows.view_as(sample.valid)[:, :sample.max_positive].flatten()
+    monkeypatch.setattr(StandardRoIHead, '_rows', staticmethod(all_rows))
+    torch.manual_seed(3)
+    padded = losses(model, *scene(0))
+    for name in compact:
+        torch.testing.assert_close(padded[name], compact[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_missing_stage_of_train_cfg_is_named():
+    cfg = config(**SMALL)
+    del cfg.train_cfg['rpn_proposal']
+    with pytest.raises(KeyError, match='train_cfg lacks rpn_proposal'):
+        MODELS.build(cfg)
+
+
+@pytest.mark.gpu
+def test_step_waits_for_nothing_on_the_device():
+    model = build().cuda().train()
+    batch = model.data_preprocessor(data(*scene(0)), True)
+    model(**batch, mode='loss')
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        total(model(**batch, mode='loss')).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
+@pytest.mark.gpu
+def test_losses_on_the_device_equal_the_cpu():
+    cfg = {'train_cfg.rpn.sampler.num': 10 ** 6, 'train_cfg.rpn.sampler.pos_fraction': 1.0,
+           'train_cfg.rcnn.sampler.num': 10 ** 6, 'train_cfg.rcnn.sampler.pos_fraction': 1.0}
+    model = build(**cfg).train()
+    expected = losses(model, *scene(0))
+    result = losses(model.cuda(), *scene(0))
+    for name in expected:
+        assert float(result[name]) == pytest.approx(float(expected[name]), rel=2e-3), name
