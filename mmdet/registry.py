@@ -38,7 +38,7 @@ def _parameters(cls):
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
             return None
-        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != 'self']
+        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
     return None
@@ -60,8 +60,9 @@ def _check(cfg, registry, default_args=None):
                            f'Known types: {", ".join(sorted(known))}. If it is your own class, import its module '
                            'through custom_imports in the config.')
     parameters = _parameters(cls)
-    for key in args if parameters else ():
-        if key not in parameters:
+    # What the Runner adds (default_args) and what mmengine's builder takes for itself is no key of the class.
+    for key in cfg if parameters else ():
+        if key not in parameters and key not in ('type', '_scope_', 'convert_to_iter_based'):
             raise TypeError(f'{cls.__module__}.{cls.__name__} takes no key {key!r}.{_nearest(key, list(parameters))} '
                             f'It takes: {", ".join(parameters)}.')
 

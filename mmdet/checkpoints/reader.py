@@ -2,6 +2,7 @@
 import pickle
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ SAFE_CLASSES = {
 }
 
 
-def read_checkpoint(source: str, map_location='cpu') -> dict:
+def read_checkpoint(source: str | Path, map_location='cpu') -> dict:
     """Read a checkpoint.
 
     source: a path, an http(s) URL, torchvision://resnet50 or open-mmlab://detectron2/resnet50_caffe. Downloads are kept

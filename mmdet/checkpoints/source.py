@@ -35,11 +35,12 @@ def resolve(source: str) -> str:
     return source
 
 
-def local_file(source: str) -> Path:
+def local_file(source: str | Path) -> Path:
     """The file that holds `source`; what is not on this machine is downloaded once into torch's cache folder.
 
     Raises FileNotFoundError that says how to give the file by hand when it is missing or cannot be downloaded.
     """
+    source = str(source)
     url = resolve(source)
     if not url.startswith(('http://', 'https://')):
         path = Path(url).expanduser()

@@ -1,5 +1,6 @@
 from . import transforms
 from .coco import CocoDataset
 from .samplers import AspectRatioBatchSampler
+from .shapes import ShapesDataset
 
-__all__ = ['AspectRatioBatchSampler', 'CocoDataset', 'transforms']
+__all__ = ['AspectRatioBatchSampler', 'CocoDataset', 'ShapesDataset', 'transforms']

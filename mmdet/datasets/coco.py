@@ -24,17 +24,19 @@ class CocoDataset(BaseDataset):
 
     Args:
         backend_args: how mmengine.fileio reads `ann_file`.
-        args, kwargs: those of mmengine.dataset.BaseDataset: ann_file, metainfo, data_root, data_prefix=dict(img=folder),
-            filter_cfg=dict(filter_empty_gt=bool, min_size=pixels), pipeline, test_mode, indices, lazy_init ...
+        ann_file, metainfo, args, kwargs: those of mmengine.dataset.BaseDataset, among them data_root,
+            data_prefix=dict(img=folder), filter_cfg=dict(filter_empty_gt=bool, min_size=pixels), pipeline, test_mode.
 
     Raises:
         FileNotFoundError, ValueError: see read_coco_json; also when no class or no image is left.
     """
     METAINFO = dict(classes=COCO_CLASSES, palette=COCO_PALETTE)
 
-    def __init__(self, *args, backend_args: dict | None = None, **kwargs):
+    def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *args, backend_args: dict | None = None,
+                 **kwargs):
         self.backend_args = backend_args
-        super().__init__(*args, **kwargs)
+        self._classes_given = 'classes' in (metainfo or {}) or type(self).METAINFO is not CocoDataset.METAINFO
+        super().__init__(ann_file, metainfo, *args, **kwargs)
 
     @classmethod
     def _load_metainfo(cls, metainfo: Mapping | None = None) -> dict:
@@ -43,12 +45,11 @@ class CocoDataset(BaseDataset):
             raise ValueError("metainfo has the key 'CLASSES': since mmdetection 3 it is written 'classes'")
         meta = super()._load_metainfo(metainfo)
         if isinstance(meta['classes'], str):
-            raise ValueError(f"metainfo['classes'] is the string {meta['classes']!r}, which is no class list file. For "
-                             f"one class write ({meta['classes']!r},) with the comma.")
+            raise ValueError(f"metainfo['classes'] is the string {meta['classes']!r}, and no such file holds a class "
+                             f"list. For one class write ({meta['classes']!r},) with the comma.")
         meta['classes'] = tuple(meta['classes'])
         if 'classes' in given and 'palette' not in given:
             meta['palette'] = _palette(len(meta['classes']))
-        meta['_classes_given'] = 'classes' in given
         return meta
 
     def load_data_list(self) -> list[dict]:
@@ -59,23 +60,22 @@ class CocoDataset(BaseDataset):
         for ann in data['annotations']:
             if ann['category_id'] in label_of:
                 annotations[ann['image_id']].append(ann)
-        self._annotated = set(annotations)
+        self._annotated = set(annotations)  # for filter_data
         folder = self.data_prefix.get('img', self.data_prefix.get('img_path', ''))
         return [dict(img_path=osp.join(folder, image['file_name']), img_id=image['id'], height=image['height'],
-                     width=image['width'], seg_map_path=None,
-                     instances=_instances(annotations[image['id']], image, label_of)) for image in data['images']]
+                     width=image['width'], instances=_instances(annotations[image['id']], image, label_of))
+                for image in data['images']]
 
     def _match_classes(self, categories: list[dict]) -> dict[int, int]:
         """Label of each category id; settles which classes the data set has."""
         names = tuple(category['name'] for category in categories)
-        given = self._metainfo.pop('_classes_given')
-        if not given and not set(names) <= set(self._metainfo['classes']):
+        if not self._classes_given and not set(names) <= set(self._metainfo['classes']):
             self._metainfo.update(classes=names, palette=_palette(len(names)))
             print_log(f'{self.ann_file} has categories of its own: classes={names}. Set num_classes={len(names)} in '
                       "the model's heads; metainfo=dict(classes=...) picks some or orders them.", 'current')
         classes = self._metainfo['classes']
         unknown = [name for name in classes if name not in names]
-        if unknown and (given or len(unknown) == len(classes)):
+        if unknown and self._classes_given:
             message = f'classes {unknown} of metainfo are not in {self.ann_file}, which has {list(names)}'
             if len(unknown) == len(classes):
                 raise ValueError(f'{message}. Correct metainfo=dict(classes=...) or leave it out.')
@@ -87,14 +87,15 @@ class CocoDataset(BaseDataset):
     def filter_data(self) -> list[dict]:
         """Leave out, except in test mode, images that filter_cfg does not want."""
         cfg = self.filter_cfg or {}
+        annotated, self._annotated = self._annotated, None
         if self.test_mode or not cfg:
             return self.data_list
         min_size, filter_empty = cfg.get('min_size', 0), cfg.get('filter_empty_gt', False)
         kept = [info for info in self.data_list if min(info['width'], info['height']) >= min_size
-                and (info['img_id'] in self._annotated or not filter_empty)]
+                and (info['img_id'] in annotated or not filter_empty)]
         if not kept:
             raise ValueError(f'filter_cfg={dict(cfg)} leaves none of the {len(self.data_list)} images of '
-                             f'{self.ann_file}; {len(self._annotated)} have annotations of the classes '
+                             f'{self.ann_file}; {len(annotated)} have annotations of the classes '
                              f'{self._metainfo["classes"]}')
         return kept
 

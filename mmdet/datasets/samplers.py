@@ -1,7 +1,7 @@
 """Batches of images that need little padding."""
 from collections.abc import Iterator
 
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, Sampler
 
 from mmdet.registry import DATA_SAMPLERS
 
@@ -15,6 +15,9 @@ class AspectRatioBatchSampler(BatchSampler):
         batch_size: images in a batch.
         drop_last: whether a last, smaller batch is left out.
     """
+
+    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False):
+        super().__init__(sampler, batch_size, drop_last)
 
     def __iter__(self) -> Iterator[list[int]]:
         groups = {True: [], False: []}

@@ -2,9 +2,9 @@
 from . import compat, hooks
 from .amp import AmpOptimWrapper
 from .log_processor import LogProcessor
-from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop
 from .runner import Runner
 
 compat.apply()
 
-__all__ = ['AmpOptimWrapper', 'EpochBasedTrainLoop', 'IterBasedTrainLoop', 'LogProcessor', 'Runner', 'hooks']
+__all__ = ['AmpOptimWrapper', 'EpochBasedTrainLoop', 'IterBasedTrainLoop', 'LogProcessor', 'Runner', 'ValLoop', 'hooks']

@@ -14,7 +14,7 @@ except ImportError:  # Windows
 
 @LOG_PROCESSORS.register_module()
 class LogProcessor(_LogProcessor):
-    """mmengine's, which here logs memory without a GPU too (the most this process ever held, MB) and the ETA as JSON."""
+    """mmengine's, which here logs the ETA as JSON, and without a GPU the most memory the process held so far, MB."""
 
     def get_log_after_iter(self, runner, batch_idx, mode):
         tag, text = super().get_log_after_iter(runner, batch_idx, mode)

@@ -1,9 +1,13 @@
-"""mmengine's training loops, which here resume at any batch without loading those that were trained on before."""
+"""mmengine's loops, which here resume at any batch without loading those that were trained on before."""
 from mmengine.runner import EpochBasedTrainLoop as _EpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
+from mmengine.runner import ValLoop as _ValLoop
 from torch.utils.data import DataLoader
 
 from mmdet.registry import LOOPS
+
+from .random_state import get_random_state, set_random_state
+from .running_statistics import average_running_statistics
 
 
 class SkippingBatchSampler:
@@ -62,7 +66,7 @@ class _NotYet:
         self.dataset = dataloader.dataset
 
     def __iter__(self):
-        return self
+        return iter(())
 
 
 @LOOPS.register_module()
@@ -103,3 +107,15 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
                 sampler.set_epoch(epoch)
             yield from self.dataloader
             epoch += 1
+
+
+@LOOPS.register_module()
+class ValLoop(_ValLoop):
+    """Validates the same model on all processes, and leaves the random generators of the training as they were."""
+
+    def run(self):
+        average_running_statistics(self.runner.model)
+        state = get_random_state()
+        metrics = super().run()
+        set_random_state(state)
+        return metrics

@@ -1,7 +1,8 @@
-"""The Runner: mmengine's, on any number of CPU processes or GPUs, with exact resume and checkpoints that name misfits."""
+"""The Runner: mmengine's, on any number of CPU processes or GPUs, with exact resume and named misfits."""
 import importlib.util
 import os
 import platform
+import re
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,8 @@ from .running_statistics import average_running_statistics
 BACKEND_PACKAGES = {'TensorboardVisBackend': 'tensorboard', 'WandbVisBackend': 'wandb', 'MLflowVisBackend': 'mlflow',
                     'ClearMLVisBackend': 'clearml', 'NeptuneVisBackend': 'neptune', 'DVCLiveVisBackend': 'dvclive',
                     'AimVisBackend': 'aim'}
+# Hooks that every run has unless its config sets them to None.
+CHECKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss': dict(type='CheckInvalidLossHook')}
 
 
 @RUNNERS.register_module()
@@ -43,19 +46,41 @@ class Runner(_Runner):
     def wrap_model(self, model_wrapper_cfg, model):
         if self.distributed and not is_model_wrapper(model):
             # mmengine gives DDP a CUDA device index, which it refuses for a model on the CPU.
-            model_wrapper_cfg = dict(
+            defaults = dict(
                 broadcast_buffers=False, find_unused_parameters=self.cfg.get('find_unused_parameters', False),
-                device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None,
-                **(model_wrapper_cfg or {}))
+                device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None)
+            model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {})}
         return super().wrap_model(model_wrapper_cfg, model)
 
     @staticmethod
     def build_dataloader(dataloader, seed=None, diff_rank_seed=False):
         loader = _Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        # Each pass draws a seed for its workers. From a generator of its own, it leaves the global one as it was, so that
-        # neither a validation nor the pass that a resumed run starts changes what the training draws.
+        # Each pass draws a seed for its workers: from a generator of its own, so that the additional pass of a run that
+        # is resumed inside an epoch does not change what the training draws.
         loader.generator = loader.generator or torch.Generator().manual_seed(seed or 0)
         return loader
+
+    def build_train_loop(self, loop):
+        if isinstance(loop, dict) and 'by_epoch' in loop:  # the older way to name the loop; mmengine takes its own then
+            loop = dict(loop, type='EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop')
+            del loop['by_epoch']
+        return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop):
+        return super().build_val_loop({'type': 'ValLoop', **loop} if isinstance(loop, dict) else loop)
+
+    def build_logger(self, *args, **kwargs):
+        logger = super().build_logger(*args, **kwargs)
+        # mmengine warns the user of its own use of a class of its own.
+        logger.addFilter(lambda record: not re.search('"(FileClient|HardDiskBackend)"', record.getMessage()))
+        return logger
+
+    def register_default_hooks(self, hooks=None):
+        hooks = {**CHECKS, **(hooks or {})}
+        super().register_default_hooks({name: hook for name, hook in hooks.items() if hook or name not in CHECKS})
+
+    def get_hooks_info(self):
+        return '\n'.join(f'    {type(hook).__name__:<24} {hook.priority}' for hook in self.hooks)
 
     def build_visualizer(self, visualizer=None):
         for backend in (visualizer or {}).get('vis_backends') or [] if isinstance(visualizer, dict) else []:
@@ -102,8 +127,8 @@ class Runner(_Runner):
     def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=()):
         checkpoint = read_checkpoint(filename, map_location)
         if self._resume and not {'meta', 'message_hub'} <= checkpoint.keys():
-            raise ValueError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To start '
-                             f'a training from them: --cfg-options load_from={filename}, without --resume')
+            raise ValueError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To '
+                             f'start a training from them: --cfg-options load_from={filename}, without --resume')
         if self._resume and 'optimizer' not in checkpoint:
             self.logger.warning(f'{filename} holds no state of the optimizer: its momentum starts anew')
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -117,7 +142,7 @@ class Runner(_Runner):
         return checkpoint
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='cpu'):
-        """Go on where the checkpoint was written: weights, optimizer, schedule, place in the data, random generators."""
+        """Go on where the checkpoint was written: weights, optimizer, schedule, place in the data, random state."""
         self._strict = True
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         meta = self._loaded_meta

@@ -2,7 +2,7 @@
 
 The compiled extension serves where it was built, torchvision.ops elsewhere: `backend()` tells which.
 """
-from mmdet.ops.backend import backend
+from mmdet.ops.dispatch import backend
 from mmdet.ops.masks import crop_masks, paste_masks
 from mmdet.ops.nms import batched_nms, nms, nms_images
 from mmdet.ops.roi_align import multiscale_roi_align, roi_align

@@ -1,2 +1,100 @@
+"""Loads the compiled operators and gives them what PyTorch needs besides kernels: shapes and gradients."""
+from pathlib import Path
+
+import torch
+
+
 def load():
-    raise ImportError('not built')
+    """Returns the namespace of the compiled operators; ImportError or OSError where there are none."""
+    libraries = sorted(Path(__file__).parent.glob('_C.*so'))
+    if not libraries:
+        raise ImportError('it was not built: no C++ compiler at install time?')
+    torch.ops.load_library(libraries[0])
+    _register_shapes()
+    torch.library.register_autograd('mmdet::roi_align', _backward, setup_context=_save_for_backward)
+    torch.library.register_autograd('mmdet::roi_align_backward', _double_backward,
+                                    setup_context=_save_for_double_backward)
+    return torch.ops.mmdet
+
+
+def has_cuda():
+    """Whether the loaded extension was built with CUDA kernels."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key('mmdet::nms', 'CUDA')
+
+
+def _memory_format(channels_last):
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def _is_channels_last(tensor):
+    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+def _register_shapes():
+    @torch.library.register_fake('mmdet::roi_align')
+    def roi_align(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):
+        size = (rois.size(0), features[0].size(1), pooled_height, pooled_width)
+        return torch.empty(size, dtype=features[0].dtype, device=rois.device,
+                           memory_format=_memory_format(_is_channels_last(features[0])))
+
+    @torch.library.register_fake('mmdet::roi_align_backward')
+    def roi_align_backward(grad, rois, levels, scales, sizes, sampling_ratio, aligned, channels_last, quantum):
+        dtype = grad.dtype if quantum is None or grad.device.type == 'cpu' else torch.int64
+        num_images, *sides = sizes
+        return [torch.empty((num_images, grad.size(1), height, width), dtype=dtype, device=grad.device,
+                            memory_format=_memory_format(channels_last))
+                for height, width in zip(sides[::2], sides[1::2], strict=True)]
+
+    @torch.library.register_fake('mmdet::nms')
+    def nms(boxes, order, groups, counts, iou_threshold, max_keep):
+        return order.new_empty((boxes.size(0), max_keep))
+
+    @torch.library.register_fake('mmdet::crop_masks')
+    def crop_masks(pixels, windows, starts, rois, index, size, height, width):
+        return rois.new_empty((rois.size(0), size, size))
+
+    @torch.library.register_fake('mmdet::paste_masks')
+    def paste_masks(probs, boxes, height, width, threshold):
+        return probs.new_empty((probs.size(0), height, width), dtype=torch.bool)
+
+
+def _save_for_backward(ctx, inputs, output):
+    features, rois, levels, ctx.scales, _, _, ctx.sampling_ratio, ctx.aligned = inputs
+    ctx.save_for_backward(rois, levels)
+    ctx.sizes = [features[0].size(0), *(side for feature in features for side in feature.shape[2:])]
+    ctx.channels_last = _is_channels_last(features[0])
+
+
+def _backward(ctx, grad):
+    rois, levels = ctx.saved_tensors
+    wide_grad = grad.to(rois.dtype)
+    quantum = None
+    if grad.is_cuda and torch.are_deterministic_algorithms_enabled():
+        quantum = _quantum(wide_grad)
+    grads = torch.ops.mmdet.roi_align_backward(wide_grad, rois, levels, ctx.scales, ctx.sizes, ctx.sampling_ratio,
+                                               ctx.aligned, ctx.channels_last, quantum)
+    if quantum is not None:
+        grads = [level_grad * quantum for level_grad in grads]
+    return [level_grad.to(grad.dtype) for level_grad in grads], *[None] * 7
+
+
+def _quantum(grad):
+    """float64 scalar: so small a unit that its rounding is lost in float32, so large that int64 holds every sum of them.
+
+    A bin spreads a total weight of at most 1, so no pixel receives more than the largest |grad| times the bins.
+    """
+    num_rois, _, height, width = grad.shape
+    largest = grad.abs().amax() if grad.numel() else grad.new_zeros(())
+    return (largest.double() * (num_rois * height * width)).clamp(min=1e-280) / 2**62
+
+
+def _save_for_double_backward(ctx, inputs, output):
+    grad, rois, levels, ctx.scales, _, ctx.sampling_ratio, ctx.aligned, _, _ = inputs
+    ctx.save_for_backward(rois, levels)
+    ctx.size = grad.shape[2:]
+
+
+def _double_backward(ctx, grads):
+    """RoIAlign is linear in the features: the derivative of its gradient is RoIAlign itself."""
+    pooled = torch.ops.mmdet.roi_align(grads, *ctx.saved_tensors, ctx.scales, *ctx.size, ctx.sampling_ratio, ctx.aligned)
+    return pooled, *[None] * 8

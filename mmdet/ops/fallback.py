@@ -37,16 +37,14 @@ def nms(boxes, order, groups, counts, iou_threshold, max_keep):
     return keep
 
 
-def crop_masks(pixels, windows, rois, index, size, height, width):
+def crop_masks(pixels, windows, starts, rois, index, size, height, width):
     crops = rois.new_zeros((rois.size(0), size, size))
-    areas = (windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])
-    starts = areas.cumsum(0) - areas
     for mask in index.unique().tolist():
         x1, y1, x2, y2 = windows[mask].tolist()
         if x1 == x2 or y1 == y2:
             continue
-        start = int(starts[mask])
-        window = pixels[start:start + int(areas[mask])].view(1, 1, y2 - y1, x2 - x1).to(rois.dtype)
+        start, shape = int(starts[mask]), (y2 - y1, x2 - x1)
+        window = pixels[start:start + shape[0] * shape[1]].view(1, 1, *shape).to(rois.dtype)
         # A ring of background, cut at the image's edge: beyond it RoIAlign reads zeros either way.
         left, top, right, bottom = min(x1, 1), min(y1, 1), min(width - x2, 1), min(height - y2, 1)
         window = torch.nn.functional.pad(window, (left, right, top, bottom))

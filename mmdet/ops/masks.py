@@ -1,7 +1,7 @@
 """Instance masks between the image and their boxes: targets cut out for training, predictions pasted back."""
 import torch
 
-from mmdet.ops.backend import kernels
+from mmdet.ops.dispatch import kernels
 
 
 def crop_masks(pixels, windows, rois, index, size, height, width):
@@ -31,7 +31,9 @@ def crop_masks(pixels, windows, rois, index, size, height, width):
                          f'rois on {rois.device}, index on {index.device}')
     if size <= 0:
         raise ValueError(f'crop_masks: size must be positive, got {size}')
-    return kernels.crop_masks(pixels, windows, rois.detach().float(), index, size, height, width)
+    areas = (windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])
+    starts = areas.cumsum(0) - areas
+    return kernels(rois.device).crop_masks(pixels, windows, starts, rois.detach().float(), index, size, height, width)
 
 
 def paste_masks(probs, boxes, height, width, threshold):
@@ -55,4 +57,4 @@ def paste_masks(probs, boxes, height, width, threshold):
         raise ValueError(f'paste_masks: probs are on {probs.device}, boxes on {boxes.device}')
     if not threshold > 0:
         raise ValueError(f'paste_masks: threshold must be positive (all outside the boxes is 0), got {threshold}')
-    return kernels.paste_masks(probs.detach().float(), boxes.detach().float(), height, width, threshold)
+    return kernels(probs.device).paste_masks(probs.detach().float(), boxes.detach().float(), height, width, threshold)

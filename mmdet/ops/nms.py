@@ -5,7 +5,7 @@ ones of its own group.
 """
 import torch
 
-from mmdet.ops.backend import kernels
+from mmdet.ops.dispatch import kernels
 
 
 def nms(boxes, scores, iou_threshold):
@@ -28,7 +28,7 @@ def batched_nms(boxes, scores, idxs, iou_threshold):
     _check(boxes, scores, groups, 2)
     order = scores.argsort(stable=True, descending=True)
     count = order.new_full((1,), order.numel())
-    keep = kernels.nms(_accumulating(boxes)[None], order[None], groups[None], count, iou_threshold, order.numel())[0]
+    keep = kernels(boxes.device).nms(_accumulating(boxes)[None], order[None], groups[None], count, iou_threshold, order.numel())[0]
     return keep[keep >= 0]
 
 
@@ -50,7 +50,7 @@ def nms_images(boxes, scores, groups, iou_threshold, max_keep):
         raise ValueError(f'nms_images: max_keep must not be negative, got {max_keep}')
     scores, order = scores.sort(stable=True, descending=True)
     count = (scores != -torch.inf).sum(1)
-    return kernels.nms(_accumulating(boxes), order, groups, count, iou_threshold, max_keep)
+    return kernels(boxes.device).nms(_accumulating(boxes), order, groups, count, iou_threshold, max_keep)
 
 
 def _accumulating(tensor):

@@ -1,7 +1,7 @@
 """RoIAlign (Mask R-CNN, section 3) on one feature map or on all levels of a pyramid at once."""
 import torch
 
-from mmdet.ops.backend import kernels
+from mmdet.ops.dispatch import kernels
 
 
 def roi_align(input, rois, output_size, spatial_scale=1.0, sampling_ratio=0, aligned=True):
@@ -53,5 +53,5 @@ def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_rat
         if feature.device != rois.device:
             raise ValueError(f'roi_align: features are on {feature.device}, rois on {rois.device}')
     rois = rois.to(torch.float64 if first.dtype == torch.float64 else torch.float32)
-    return kernels.roi_align(features, rois, levels, [float(scale) for scale in spatial_scales], height, width,
+    return kernels(rois.device).roi_align(features, rois, levels, [float(scale) for scale in spatial_scales], height, width,
                              max(sampling_ratio, 0), aligned)

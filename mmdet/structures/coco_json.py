@@ -24,8 +24,8 @@ def read_coco_json(path: str, backend_args: dict | None = None, test_mode: bool 
     data = _load(path, backend_args)
     if test_mode and isinstance(data, dict):
         data.setdefault('annotations', [])
-    missing = [key for key in ('images', 'annotations', 'categories') if key not in data]
-    if missing or not isinstance(data, dict):
+    missing = [key for key in ('images', 'annotations', 'categories') if not isinstance(data, dict) or key not in data]
+    if missing:
         raise ValueError(f'annotation file {path} is no COCO instances file: it has no list {missing}')
     images = {image['id']: image for image in data['images']}
     category_ids = {category['id'] for category in data['categories']}
@@ -51,7 +51,8 @@ def _load(path, backend_args):
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f'annotation file {path} is broken or cut short: {error}. Download or write it again.') from None
+        raise ValueError(f'annotation file {path} is broken or cut short ({error}): '
+                         'download or write it again') from None
 
 
 def _check_unique(items, key, path):

@@ -2,7 +2,7 @@
 
 Shapes: B images, G most objects of an image (at least 1), I most ignored boxes of an image (at least 1).
 """
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class GroundTruth(NamedTuple):
     ignored: torch.Tensor         # (B, I, 4); crowds and the like, zero-area rows are padding
     image_sizes: torch.Tensor     # (B, 2) the image inside its padding
     padded_sizes: torch.Tensor    # (B, 2) the image padded to the size divisor
-    masks: Optional[MaskWindows]  # every object's mask, image after image, as tensors
+    masks: MaskWindows | None    # every object's mask, image after image, as tensors
     mask_rows: torch.Tensor       # (B, G) int64, row of each object in `masks`
 
     @classmethod

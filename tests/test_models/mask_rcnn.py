@@ -1,11 +1,13 @@
 """mmdetection's Mask R-CNN R-50-FPN as a config dict, and ways to vary and feed it in tests."""
+from pathlib import Path
+
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 
-CONFIG = '/tmp/w/peer/mmdet/.mim/configs/_base_/models/mask-rcnn_r50_fpn.py'
+CONFIG = Path(__file__).parents[2] / 'configs/_base_/models/mask-rcnn_r50_fpn.py'
 
 
 def config(**options) -> ConfigDict:

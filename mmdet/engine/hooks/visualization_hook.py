@@ -3,7 +3,6 @@ from pathlib import Path
 import mmcv
 from mmengine.fileio import get
 from mmengine.hooks import Hook
-from mmengine.visualization import Visualizer
 
 from mmdet.registry import HOOKS
 
@@ -31,7 +30,7 @@ class DetVisualizationHook(Hook):
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if self.draw and batch_idx % self.interval == 0:
-            self._draw(outputs[0], 'val_img', None, step=runner.iter + batch_idx)
+            self._draw(runner, outputs[0], 'val_img', None, step=runner.iter + batch_idx)
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if not self.draw:
@@ -41,10 +40,10 @@ class DetVisualizationHook(Hook):
             if self.test_out_dir is not None:
                 out_file = Path(runner.work_dir, runner.timestamp, self.test_out_dir, Path(sample.img_path).name)
             self._drawn += 1
-            self._draw(sample, 'test_img', out_file, step=self._drawn)
+            self._draw(runner, sample, 'test_img', out_file, step=self._drawn)
 
-    def _draw(self, sample, name, out_file, step):
+    def _draw(self, runner, sample, name, out_file, step):
         image = mmcv.imfrombytes(get(sample.img_path, backend_args=self.backend_args), channel_order='rgb')
-        Visualizer.get_current_instance().add_datasample(
+        runner.visualizer.add_datasample(
             Path(sample.img_path).name if self.show else name, image, sample, show=self.show, wait_time=self.wait_time,
             pred_score_thr=self.score_thr, out_file=None if out_file is None else str(out_file), step=step)

@@ -28,7 +28,7 @@ def pool(means: Tensor, variances: Tensor, shares: Tensor | float) -> tuple[Tens
 
 @torch.no_grad()
 def track(norm: _BatchNorm, mean: Tensor, variance: Tensor, count) -> None:
-    """Move the running statistics of `norm` towards those of a batch of `count` positions, as torch's batch norm does."""
+    """Move the running statistics of `norm` towards those of a batch of `count` positions, as torch does."""
     norm.num_batches_tracked.add_(1)
     momentum = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
     norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)

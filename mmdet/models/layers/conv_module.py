@@ -6,6 +6,8 @@ from mmdet.registry import MODELS
 
 from .norm import build_norm_layer, conv_norm
 
+RELU = dict(type='ReLU')
+
 
 def build_conv_layer(conv_cfg: dict | None, *args, **kwargs) -> nn.Module:
     """Make a convolution: nn.Conv2d, or the class that `conv_cfg['type']` names in MODELS, with its other keys."""
@@ -35,7 +37,7 @@ class ConvModule(nn.Module):
     """
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias='auto',
-                 conv_cfg=None, norm_cfg=None, act_cfg=dict(type='ReLU'), inplace=True):
+                 conv_cfg=None, norm_cfg=None, act_cfg=RELU, inplace=True):
         super().__init__()
         bias = norm_cfg is None if bias == 'auto' else bias
         self.conv = build_conv_layer(conv_cfg, in_channels, out_channels, kernel_size, stride=stride, padding=padding,

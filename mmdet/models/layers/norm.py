@@ -94,7 +94,7 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
         return conv(x)
     if folds_into(conv, norm):
         return folded_conv(x, conv, norm)
-    if x.shape[0] == 0 and not isinstance(norm, SyncBN):  # SyncBN's other ranks wait for this one
+    if x.shape[0] == 0 and not getattr(norm, 'waits_for_others', False):
         return _no_rows(conv(x), norm)
     if hasattr(norm, 'forward_conv'):
         return norm.forward_conv(x, conv)

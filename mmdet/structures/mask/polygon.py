@@ -4,7 +4,6 @@ from collections.abc import Sequence
 import mmcv
 import numpy as np
 import torch
-from pycocotools import mask as mask_api
 
 from .bitmap import BitmapMasks, crop_window, flip_axes
 from .windows import MaskWindows, positions
@@ -27,9 +26,7 @@ class PolygonMasks:
     def windows(self) -> MaskWindows:
         """Every object rasterized by pycocotools, in its own box only."""
         if self._windows is None:
-            drawn = [_rasterize(polygons) for polygons in self.masks]
-            windows = MaskWindows.pack([piece for piece, _ in drawn], [corner for _, corner in drawn])
-            self._windows = windows.shift(0, 0, self.height, self.width)
+            self._windows = MaskWindows.draw(self.masks, self.height, self.width)
         return self._windows
 
     def __getstate__(self):
@@ -121,17 +118,6 @@ class PolygonMasks:
     def to_tensor(self, dtype, device) -> torch.Tensor:
         """The masks as a tensor (N, H, W)."""
         return torch.from_numpy(self.to_ndarray()).to(device=device, dtype=dtype)
-
-
-def _rasterize(polygons: list[np.ndarray]) -> tuple[np.ndarray, tuple[int, int]]:
-    """Pixels (h, w) of one object in the integer box round it, and the box's left and top."""
-    fifths = [np.trunc(p.reshape(-1, 2) * 5 + 0.5) for p in polygons]  # rounded as pycocotools would, before the shift
-    points = np.concatenate(fifths) / 5
-    corner = np.floor(points.min(axis=0))
-    width, height = (np.ceil(points.max(axis=0)) - corner + 1).astype(int).tolist()
-    local = [(p / 5 - corner).ravel().tolist() for p in fifths]
-    rle = mask_api.merge(mask_api.frPyObjects(local, height, width))
-    return np.ascontiguousarray(mask_api.decode([rle])[..., 0]), tuple(corner.astype(int).tolist())
 
 
 def _area(polygon: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from pycocotools import mask as mask_api
 
 
 class MaskWindows(NamedTuple):
@@ -24,6 +25,13 @@ class MaskWindows(NamedTuple):
             pixels.append(piece[y:y + h, x:x + w].ravel())
             boxes.append((left + x, top + y, left + x + w, top + y + h) if w else (0, 0, 0, 0))
         return cls(np.concatenate(pixels), np.array(boxes, np.int64).reshape(-1, 4))
+
+    @classmethod
+    def draw(cls, segmentations: Iterable[list[np.ndarray] | dict], height: int, width: int) -> 'MaskWindows':
+        """Masks from polygons (arrays x1, y1, x2, y2 ...) or compressed RLEs, pixel for pixel pycocotools'."""
+        drawn = [_rasterize(s) if isinstance(s, list) else (_decode(s), (0, 0)) for s in segmentations]
+        windows = cls.pack([piece for piece, _ in drawn], [corner for _, corner in drawn])
+        return windows.shift(0, 0, height, width)
 
     @property
     def areas(self) -> np.ndarray:
@@ -75,6 +83,21 @@ class MaskWindows(NamedTuple):
         top = height - y2 if vertical else y1
         return MaskWindows.pack([np.ascontiguousarray(piece[step]) for piece in self.pieces()],
                                 zip(left.tolist(), top.tolist(), strict=True))
+
+
+def _rasterize(polygons: list[np.ndarray]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Pixels (h, w) of one object in the integer box round it, and the box's left and top."""
+    fifths = [np.trunc(p.reshape(-1, 2) * 5 + 0.5) for p in polygons]  # rounded as pycocotools would, before the shift
+    points = np.concatenate(fifths) / 5
+    corner = np.floor(points.min(axis=0))
+    width, height = (np.ceil(points.max(axis=0)) - corner + 1).astype(int).tolist()
+    local = [(p / 5 - corner).ravel().tolist() for p in fifths]
+    rle = mask_api.merge(mask_api.frPyObjects(local, height, width))
+    return _decode(rle), tuple(corner.astype(int).tolist())
+
+
+def _decode(rle: dict) -> np.ndarray:
+    return np.ascontiguousarray(mask_api.decode([rle])[..., 0])
 
 
 def positions(index, length: int) -> np.ndarray:

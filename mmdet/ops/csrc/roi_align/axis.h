@@ -8,11 +8,7 @@
 #include <cmath>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define MMDET_HOST_DEVICE __host__ __device__ inline
-#else
-#define MMDET_HOST_DEVICE inline
-#endif
+#include "../host_device.h"
 
 namespace mmdet {
 

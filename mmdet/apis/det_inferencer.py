@@ -1,0 +1,135 @@
+"""DetInferencer: pictures and folders in, predictions, drawings and JSON files out."""
+import ast
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.fileio import get
+from mmengine.utils import ProgressBar
+
+from mmdet.checkpoints import read_checkpoint
+from mmdet.evaluation.coco_metric import encode_masks
+from mmdet.structures import DetDataSample
+from mmdet.visualization import DetLocalVisualizer
+
+from .inference import TestPipeline, init_detector
+
+IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'}
+
+
+class DetInferencer:
+    """A detector with its pictures.
+
+    model: path of a config or a Config; may be left out for a checkpoint of ours or mmdetection's, which holds one.
+    weights: checkpoint. device: by default a GPU where there is one. palette: see init_detector.
+    """
+
+    def __init__(self, model: str | Path | Config | None = None, weights: str | Path | None = None,
+                 device: str | None = None, scope: str = 'mmdet', palette: str = 'none', show_progress: bool = True):
+        checkpoint = None if weights is None else read_checkpoint(weights)
+        if model is None:
+            text = (checkpoint or {}).get('meta', {}).get('cfg')
+            if not text:
+                raise ValueError('DetInferencer needs a config (model=...): ' + (
+                    'neither config nor weights are given' if weights is None else f'{weights} holds none'))
+            model = Config(literal_config(text))
+        self.model = init_detector(model, checkpoint, palette, device or 'cuda:0')
+        self.cfg = self.model.cfg
+        self.pipeline = TestPipeline(self.cfg)
+        self.visualizer = DetLocalVisualizer()
+        self.visualizer.dataset_meta = self.model.dataset_meta
+        self.show_progress = show_progress
+        self._num_arrays = 0
+
+    def __call__(self, inputs: str | Path | np.ndarray | Sequence, batch_size: int = 1, return_vis: bool = False,
+                 show: bool = False, wait_time: float = 0, no_save_vis: bool = False, draw_pred: bool = True,
+                 pred_score_thr: float = 0.3, return_datasamples: bool = False, print_result: bool = False,
+                 no_save_pred: bool = True, out_dir: str = '') -> dict:
+        """Detect on a path, a URL, a folder, a (H, W, 3) uint8 BGR array, or a list of these.
+
+        Returns dict(predictions=..., visualization=...): per image a dict of labels, scores, bboxes (xyxy pixels) and
+        masks (COCO's RLE), or its DetDataSample (return_datasamples); and with return_vis, show or out_dir the RGB
+        drawings of what scores above pred_score_thr, else [].
+        out_dir gets vis/NAME.jpg unless no_save_vis, and preds/NAME.json unless no_save_pred.
+        """
+        images = self._list(inputs)
+        results = dict(predictions=[], visualization=[])
+        progress = ProgressBar(len(images)) if self.show_progress and len(images) > 1 else None
+        remaining = iter(images)
+        while batch := list(itertools.islice(remaining, batch_size)):
+            samples = self.model.test_step(pseudo_collate([self.pipeline(image) for image in batch]))
+            for image, sample in zip(batch, samples, strict=True):
+                name = self._name(image)
+                prediction = sample if return_datasamples else prediction_dict(sample)
+                results['predictions'].append(prediction)
+                if print_result:
+                    print(prediction)
+                if out_dir and not no_save_pred:
+                    path = Path(out_dir, 'preds', f'{Path(name).stem}.json')
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(json.dumps(prediction_dict(sample)))
+                if return_vis or show or (out_dir and not no_save_vis):
+                    out_file = str(Path(out_dir, 'vis', name)) if out_dir and not no_save_vis else None
+                    self.visualizer.add_datasample(name, _rgb(image), sample, draw_gt=False, draw_pred=draw_pred,
+                                                   show=show, wait_time=wait_time, out_file=out_file,
+                                                   pred_score_thr=pred_score_thr)
+                    results['visualization'].append(self.visualizer.get_image())
+                if progress:
+                    progress.update()
+        return results
+
+    def _list(self, inputs):
+        if isinstance(inputs, (str, Path)) and Path(inputs).is_dir():
+            images = sorted(path for path in Path(inputs).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+            if not images:
+                raise FileNotFoundError(f'folder {inputs} holds no image ({", ".join(sorted(IMAGE_SUFFIXES))})')
+            return images
+        return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+
+    def _name(self, image):
+        if not isinstance(image, np.ndarray):
+            return Path(str(image)).name
+        self._num_arrays += 1
+        return f'{self._num_arrays - 1:08d}.jpg'
+
+
+def prediction_dict(sample: DetDataSample) -> dict:
+    """labels, scores, bboxes and masks (RLE) of a sample's predictions as plain lists."""
+    instances = sample.pred_instances
+    result = {name: instances[name].tolist() for name in ('labels', 'scores', 'bboxes')}
+    if 'masks' in instances:
+        result['masks'] = encode_masks(instances.masks)
+    return result
+
+
+def literal_config(text: str) -> dict:
+    """The config that a checkpoint holds as Python text, read without running it.
+
+    Raises ValueError when the text is more than assignments of literals and dict(...).
+    """
+    def value(node):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
+            return {keyword.arg: value(keyword.value) for keyword in node.keywords}
+        if isinstance(node, ast.Dict):
+            return {value(key): value(item) for key, item in zip(node.keys, node.values, strict=True)}
+        if isinstance(node, (ast.List, ast.Tuple)):
+            items = [value(item) for item in node.elts]
+            return items if isinstance(node, ast.List) else tuple(items)
+        return ast.literal_eval(node)
+
+    try:
+        return {node.targets[0].id: value(node.value) for node in ast.parse(text).body}
+    except (AttributeError, SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f'the config in the checkpoint is no list of plain values ({error}); '
+                         'give the config file instead') from None
+
+
+def _rgb(image):
+    if isinstance(image, np.ndarray):
+        return image[..., ::-1]
+    return mmcv.imfrombytes(get(str(image)), channel_order='rgb')

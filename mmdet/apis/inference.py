@@ -1,0 +1,117 @@
+"""Detectors for use from Python: build one, run it on images."""
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
+from torch import nn
+
+from mmdet.checkpoints import load_weights, read_checkpoint
+from mmdet.datasets import CocoDataset
+from mmdet.engine.command_line import read_config
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.structures import DetDataSample, SampleList
+from mmdet.utils import register_all_modules
+from mmdet.visualization import get_palette
+
+
+def init_detector(config: str | Path | Config, checkpoint: str | Path | None = None, palette: str = 'none',
+                  device: str = 'cuda:0', cfg_options: dict | None = None) -> nn.Module:
+    """Build the detector of a config, in evaluation mode.
+
+    checkpoint: path, URL or dict as read by read_checkpoint; without it the weights are random.
+    palette: 'coco', 'random' or a color; 'none' takes the data set's. device: a GPU falls back to the CPU where there
+    is none. The model has `cfg` (the config) and `dataset_meta` (classes, palette).
+    Raises ValueError with a table when the checkpoint does not fit.
+    """
+    if isinstance(config, Config):
+        config = config.copy()
+        config.merge_from_dict(cfg_options or {})
+    else:
+        config = read_config(str(config), cfg_options)
+    register_all_modules()
+    model = MODELS.build(config.model)
+    meta = {}
+    if checkpoint is None:
+        print_log('no checkpoint is given: the weights are random', 'current')
+    else:
+        source = 'the checkpoint' if isinstance(checkpoint, dict) else str(checkpoint)
+        checkpoint = checkpoint if isinstance(checkpoint, dict) else read_checkpoint(checkpoint)
+        load_weights(model, checkpoint, strict=True, source=source)
+        meta = checkpoint.get('meta', {})
+    model.dataset_meta = _dataset_meta(config, meta)
+    if palette == 'coco':
+        model.dataset_meta['palette'] = CocoDataset.METAINFO['palette']
+    elif palette != 'none':
+        model.dataset_meta['palette'] = get_palette(palette, len(model.dataset_meta['classes']))
+    model.cfg = config
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        print_log(f'{device} is not available: the detector runs on the CPU', 'current')
+        device = 'cpu'
+    return model.to(device).eval()
+
+
+def inference_detector(model: nn.Module, imgs: str | Path | np.ndarray | Sequence[str | Path | np.ndarray],
+                       test_pipeline: Callable | None = None) -> DetDataSample | SampleList:
+    """Detect on one image or a list of them; returns one DetDataSample or as many.
+
+    An image is a path, a URL or a (H, W, 3) uint8 BGR array. test_pipeline: what turns an image into the model's input;
+    by default the config's test pipeline without the annotations.
+    """
+    pipeline = test_pipeline or TestPipeline(model.cfg)
+    single = not isinstance(imgs, (list, tuple))
+    samples = [_predict(model, [pipeline(image)])[0] for image in ([imgs] if single else imgs)]
+    return samples[0] if single else samples
+
+
+@torch.no_grad()
+def _predict(model, inputs):
+    return model.test_step(pseudo_collate(inputs))
+
+
+class TestPipeline:
+    """A config's test pipeline for images that have no annotations: path, URL or BGR array -> packed dict."""
+    __test__ = False  # not a test of pytest's
+
+    def __init__(self, cfg: Config):
+        if cfg.get('test_dataloader') is None:
+            raise ValueError('the config has no test_dataloader, whose pipeline prepares the images')
+        steps = [step for step in _innermost(cfg.test_dataloader.dataset).pipeline
+                 if not step['type'].endswith('LoadAnnotations')]
+        if not steps or not steps[0]['type'].endswith('LoadImageFromFile'):
+            raise ValueError('the test pipeline must begin with LoadImageFromFile')
+        self.load_file = TRANSFORMS.build(steps[0])
+        self.load_array = TRANSFORMS.build(dict(type='LoadImageFromNDArray'))
+        self.steps = [TRANSFORMS.build(step) for step in steps[1:]]
+
+    def __call__(self, image: str | Path | np.ndarray) -> dict:
+        if isinstance(image, np.ndarray):
+            results = self.load_array(dict(img=image, img_id=0))
+        else:
+            results = self.load_file(dict(img_path=str(image), img_id=0))
+        for step in self.steps:
+            results = step(results)
+        return results
+
+
+def _innermost(dataset):
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
+def _dataset_meta(config, meta):
+    """Classes and palette: the checkpoint's, else those of the config's test data."""
+    dataset = _innermost(config.test_dataloader.dataset) if config.get('test_dataloader') else {}
+    cls = DATASETS.get(dataset.get('type', 'CocoDataset'))
+    known = cls._load_metainfo(dataset.get('metainfo'))
+    saved = {key.lower(): value for key, value in meta.get('dataset_meta', {}).items()}
+    if 'CLASSES' in meta:  # mmdetection 2
+        saved = dict(classes=meta['CLASSES'], palette=meta.get('PALETTE'))
+    merged = {**known, **{key: value for key, value in saved.items() if value is not None}}
+    if saved and saved.get('palette') is None and saved.get('classes') != known.get('classes'):
+        merged['palette'] = 'random'
+    return merged

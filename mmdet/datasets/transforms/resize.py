@@ -1,0 +1,43 @@
+"""Resizing images with their boxes and masks."""
+import numpy as np
+from mmcv.transforms import RandomChoiceResize as MMCV_RandomChoiceResize
+from mmcv.transforms import RandomResize as MMCV_RandomResize
+from mmcv.transforms import Resize as MMCV_Resize
+
+from mmdet.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class Resize(MMCV_Resize):
+    """mmcv's Resize for img and gt_bboxes (float32 throughout), and gt_masks with them."""
+
+    def _resize_bboxes(self, results: dict) -> None:
+        if 'gt_bboxes' not in results:
+            return
+        boxes = results['gt_bboxes'] * np.tile(np.array(results['scale_factor'], np.float32), 2)
+        if self.clip_object_border:
+            height, width = results['img_shape']
+            boxes = boxes.clip(0, np.array([width, height, width, height], np.float32))
+        results['gt_bboxes'] = boxes
+
+    def transform(self, results: dict) -> dict:
+        results = super().transform(results)
+        if 'gt_masks' in results:
+            results['gt_masks'] = results['gt_masks'].resize(results['img_shape'])
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomResize(MMCV_RandomResize):
+    """mmcv's RandomResize (a scale between two, or one times a random ratio) with the Resize above."""
+
+    def __init__(self, scale, ratio_range=None, resize_type: str = 'mmdet.Resize', **resize_kwargs):
+        super().__init__(scale, ratio_range, resize_type, **resize_kwargs)
+
+
+@TRANSFORMS.register_module()
+class RandomChoiceResize(MMCV_RandomChoiceResize):
+    """mmcv's RandomChoiceResize (one of several scales) with the Resize above."""
+
+    def __init__(self, scales, resize_type: str = 'mmdet.Resize', **resize_kwargs):
+        super().__init__(scales, resize_type, **resize_kwargs)

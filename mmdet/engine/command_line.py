@@ -1,0 +1,102 @@
+"""What the tools share: their options, the reading of the config, and errors in plain words."""
+import contextlib
+import linecache
+import os
+import re
+import sys
+import traceback
+from argparse import ArgumentParser
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+ROOT = Path(__file__).parents[1]
+TRACEBACK = 'MMDET_TRACEBACK'  # set it to see the traceback of every error
+
+
+def add_run_options(parser: ArgumentParser):
+    """Add the options of mmdetection's train.py and test.py that say how to run, whatever the config."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: work_dirs/CONFIG_NAME')
+    add_config_options(parser)
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='what started the processes; dist_train.sh and slurm_train.sh set it')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by older launchers; ignored')
+
+
+def add_config_options(parser: ArgumentParser):
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override keys of the config, e.g. optim_wrapper.optimizer.lr=0.01 '
+                             'train_dataloader.batch_size=4 model.backbone.out_indices="(0,1,2,3)"')
+
+
+def read_config(path: str, options: dict | None = None) -> Config:
+    """Read a config file and override keys of it. Raises FileNotFoundError or ValueError that names the file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {path} does not exist')
+    try:
+        cfg = Config.fromfile(path)
+    except SyntaxError as error:
+        raise ValueError(f'config {path} is no Python: {error}') from None
+    except Exception as error:  # a config is a program: anything may go wrong in it
+        raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    if 'model' not in cfg:
+        raise ValueError(f'config {path} has no `model`; is it one of the parts that configs are made of?')
+    for key in options or {}:
+        if key.split('.')[0] not in cfg:
+            print(f'note: --cfg-options sets {key}, of which the config knew nothing', file=sys.stderr)
+    try:
+        cfg.merge_from_dict(options or {})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'--cfg-options does not suit the config {path}: {error}') from None
+    cfg._cfg_dict.setdefault('default_scope', 'mmdet')
+    return cfg
+
+
+def prepare_run(args) -> Config:
+    """The config that the options of add_run_options ask for, its work_dir and launcher set."""
+    cfg = read_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
+    return cfg
+
+
+@contextlib.contextmanager
+def plain_errors():
+    """End the program with one clear message, without a traceback, when the error is a mistake of the user.
+
+    Those are the errors that mmdet raises on purpose, in this process or in a loader's worker, and files that cannot be
+    opened. Any other error shows its traceback, and so do all with MMDET_TRACEBACK=1.
+    """
+    try:
+        yield
+    except Exception as error:
+        message = user_mistake(error)
+        if message is None or os.environ.get(TRACEBACK):
+            raise
+        process = f' (process {os.environ["RANK"]})' if int(os.environ.get('WORLD_SIZE', 1)) > 1 else ''
+        print(f'\nerror{process}: {message}\n({TRACEBACK}=1 shows where in the code)', file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def user_mistake(error: Exception) -> str | None:
+    """What to tell the user, or None when the error is not known to be a mistake of theirs."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    if _raised_by_us(place.filename, linecache.getline(place.filename, place.lineno)):
+        return _message(error)
+    if isinstance(error, OSError) and error.filename:
+        return f'{error.strerror}: {error.filename}'
+    # A loader's worker hands over its traceback as text; the error is what follows the last frame.
+    frames = re.findall(r'File "(.+?)", line \d+, in .+\n(.+)\n(?:[ \t^~]+\n)?((?:(?!\s+File ).*\n?)*)', str(error))
+    if frames and 'in DataLoader worker' in str(error):
+        filename, line, text = frames[-1]
+        if _raised_by_us(filename, line):
+            return text.strip().partition(': ')[2]
+    return None
+
+
+def _raised_by_us(filename, line):
+    return Path(filename).is_relative_to(ROOT) and line.strip().startswith('raise')
+
+
+def _message(error):
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

@@ -1,0 +1,114 @@
+"""COCO's evaluation, by faster-coco-eval where it is installed, else by pycocotools; the figures are the same."""
+import contextlib
+import io
+import json
+
+import numpy as np
+from pycocotools import mask as mask_api
+
+try:
+    from faster_coco_eval import COCO
+    from faster_coco_eval import COCOeval_faster as COCOeval
+except ImportError:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+AREAS = ('', '_s', '_m', '_l')  # all sizes, and the three of COCOeval.params.areaRngLbl after it
+
+
+def coco_index(dataset: dict) -> COCO:
+    """A COCO object for a dict of images, annotations and categories.
+
+    Annotations are numbered anew from 1: the evaluator takes the id 0 for "not matched".
+    """
+    coco = COCO()
+    coco.dataset = dict(dataset, annotations=[dict(ann, id=i) for i, ann in enumerate(dataset['annotations'], 1)])
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def read_results(path: str) -> list[dict]:
+    """The list of a COCO result file, every entry checked for its keys."""
+    try:
+        with open(path) as file:
+            results = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'result file {path} does not exist') from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f'result file {path} is broken or cut short ({error}): write it again') from None
+    if not isinstance(results, list):
+        raise ValueError(f'result file {path} holds a {type(results).__name__}; it must be a list of detections')
+    masks = bool(results) and 'segmentation' in results[0]
+    needed = {'image_id', 'category_id', 'score', 'segmentation' if masks else 'bbox'}
+    for i, result in enumerate(results):
+        if not needed <= set(result):
+            raise ValueError(f'entry {i} of {path} lacks {sorted(needed - set(result))}')
+    return results
+
+
+def check_results(results: list[dict], dataset: dict, source: str, ann_file: str) -> None:
+    """Raise ValueError when detections name an image or a category that the annotations do not have."""
+    for key, items in (('image_id', 'images'), ('category_id', 'categories')):
+        known = {item['id'] for item in dataset[items]}
+        unknown = sorted({result[key] for result in results} - known)
+        if unknown:
+            raise ValueError(f'{source} holds {len(unknown)} {key} that {ann_file} does not list, first: '
+                             f'{unknown[:5]}. Evaluate with the annotation file the results were made for.')
+
+
+def evaluate_coco(coco: COCO, results: list[dict], iou_type: str, **params) -> COCOeval:
+    """Match detections with the ground truth and accumulate precision and recall.
+
+    Args:
+        coco: the ground truth, from coco_index.
+        results: dicts with image_id, category_id, score, and bbox (xywh) or segmentation (RLE); may be empty.
+        iou_type: 'bbox' or 'segm'.
+        params: attributes of COCOeval.params to set, such as maxDets.
+    """
+    if iou_type == 'segm':
+        without = [ann['id'] for ann in coco.dataset['annotations'] if 'segmentation' not in ann]
+        if without:
+            raise ValueError(f'{len(without)} annotations of the ground truth have no segmentation: '
+                             "evaluate boxes only, metric='bbox'")
+        # One by one: pycocotools 2.0.11 cannot take the areas of more than 255 masks at once under NumPy 2.
+        areas = [mask_api.area(result['segmentation']) for result in results]
+    else:
+        areas = [result['bbox'][2] * result['bbox'][3] for result in results]
+    detections = [dict(result, area=float(area), iscrowd=0) for result, area in zip(results, areas, strict=True)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(coco, coco_index(dict(coco.dataset, annotations=detections)), iou_type)
+        for name, value in params.items():
+            setattr(evaluation.params, name, value)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation
+
+
+def average_precision(evaluation: COCOeval, iou: float | None = None, area: str = '', max_dets: int | None = None,
+                      category_id: int | None = None) -> float:
+    """Mean of the precisions chosen: of one IoU, one of AREAS, one limit of detections (else the largest), one class.
+
+    -1 where there is no such ground truth, as pycocotools reports it.
+    """
+    params = evaluation.params
+    precision = evaluation.eval['precision'][..., AREAS.index(area), _index_of_limit(params, max_dets)]
+    if iou is not None:
+        precision = precision[np.isclose(params.iouThrs, iou)]
+    if category_id is not None:
+        precision = precision[:, :, list(params.catIds).index(category_id)]
+    return _mean(precision)
+
+
+def average_recall(evaluation: COCOeval, area: str = '', max_dets: int | None = None) -> float:
+    """Mean over IoUs and classes of the recall with at most max_dets detections an image (else the largest limit)."""
+    return _mean(evaluation.eval['recall'][..., AREAS.index(area), _index_of_limit(evaluation.params, max_dets)])
+
+
+def _index_of_limit(params, max_dets):
+    return -1 if max_dets is None else list(params.maxDets).index(max_dets)
+
+
+def _mean(values):
+    known = values[values > -1]
+    return float(known.mean()) if known.size else -1.

@@ -1,0 +1,181 @@
+"""CocoMetric: box, mask and proposal AP of COCO."""
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.fileio import dump
+from mmengine.logging import print_log
+from pycocotools import mask as mask_api
+from terminaltables import AsciiTable
+
+from mmdet.registry import METRICS
+from mmdet.structures import read_coco_json
+
+from .coco_evaluation import AREAS, average_precision, average_recall, check_results, coco_index, evaluate_coco
+
+_METRICS = ('bbox', 'segm', 'proposal')
+_AP = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+
+
+@METRICS.register_module()
+class CocoMetric(BaseMetric):
+    """AP and AR of COCO under mmdetection's names: coco/bbox_mAP, coco/bbox_mAP_50, ..., coco/segm_mAP, ...
+
+    Args:
+        ann_file: COCO-format ground truth; without it the `instances` in the samples' metainfo are the ground truth.
+        metric: 'bbox', 'segm', 'proposal' or a list of them.
+        classwise: also a table of classes, and {class}_precision (segm_{class}_precision) among the figures.
+        proposal_nums: limits of detections an image; AP is taken at 100 where it is among them.
+        iou_thrs: IoU thresholds, else 0.5, 0.55, ..., 0.95.
+        metric_items: figures to report, else the six APs (for 'proposal' the ARs).
+        format_only: only write the result files, no evaluation.
+        outfile_prefix: write PREFIX.bbox.json and PREFIX.segm.json, in COCO's result format.
+        backend_args: how mmengine.fileio reads ann_file.
+        collect_device, prefix: see mmengine's BaseMetric.
+    """
+    default_prefix = 'coco'
+
+    def __init__(self, ann_file: str | None = None, metric: str | Sequence[str] = 'bbox', classwise: bool = False,
+                 proposal_nums: Sequence[int] = (100, 300, 1000), iou_thrs: float | Sequence[float] | None = None,
+                 metric_items: Sequence[str] | None = None, format_only: bool = False,
+                 outfile_prefix: str | None = None, backend_args: dict | None = None, collect_device: str = 'cpu',
+                 prefix: str | None = None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.metrics = [metric] if isinstance(metric, str) else list(metric)
+        unknown = [name for name in self.metrics if name not in _METRICS]
+        if unknown:
+            raise ValueError(f'CocoMetric knows metric={_METRICS}, not {unknown}')
+        if format_only and outfile_prefix is None:
+            raise ValueError('CocoMetric(format_only=True) needs outfile_prefix: where the result files go')
+        self.classwise, self.format_only, self.outfile_prefix = classwise, format_only, outfile_prefix
+        self.proposal_nums = sorted(proposal_nums)
+        self.iou_thrs = np.linspace(0.5, 0.95, 10) if iou_thrs is None else np.atleast_1d(iou_thrs)
+        recalls = [f'AR@{n}' for n in self.proposal_nums]
+        recalls += [f'AR{area}@{self.proposal_nums[-1]}' for area in AREAS[1:]]
+        unknown = [item for item in metric_items or () if item not in (*_AP, *recalls)]
+        if unknown:
+            raise ValueError(f'metric_items of CocoMetric has {unknown}; there are {[*_AP, *recalls]}')
+        self.metric_items = {'bbox': metric_items or _AP, 'segm': metric_items or _AP,
+                             'proposal': metric_items or recalls}
+        self.ann_file = ann_file
+        self.annotations = read_coco_json(ann_file, backend_args, test_mode=format_only) if ann_file else None
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep the predictions of a batch, masks as RLE, and the ground truth where there is no ann_file."""
+        for sample in data_samples:
+            pred = sample['pred_instances']
+            result = dict(img_id=sample['img_id'])
+            for name in ('bboxes', 'scores', 'labels'):
+                result[name] = pred[name].cpu().numpy()
+            if 'masks' in pred:
+                result['masks'] = encode_masks(pred['masks'])
+            if self.annotations is None:
+                if 'instances' not in sample:
+                    raise ValueError("CocoMetric has no ground truth: give it ann_file, or add 'instances' to "
+                                     'meta_keys of PackDetInputs in the test pipeline')
+                result.update(ori_shape=sample['ori_shape'], instances=sample['instances'])
+            self.results.append(result)
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Evaluate the predictions of all processes: figures by name, rounded to 3 digits as mmdetection does."""
+        classes = self.dataset_meta['classes']
+        annotations = self.annotations or _ground_truth(results, classes)
+        id_of_name = {category['name']: category['id'] for category in annotations['categories']}
+        category_ids = [id_of_name.get(name) for name in classes]
+        if not any(i is not None for i in category_ids):
+            raise ValueError(f'none of the classes {classes} of the data set is in {self.ann_file}, '
+                             f'which has {list(id_of_name)}')
+        detections = [d for result in results for d in _detections(result, category_ids)]
+        check_results(detections, annotations, 'the evaluated data set',
+                      self.ann_file or 'the ground truth of the samples')
+        self._write(detections)
+        if self.format_only:
+            return {}
+        coco = coco_index(annotations)
+        figures, rows = {}, []
+        for metric in self.metrics:
+            iou_type = 'segm' if metric == 'segm' else 'bbox'
+            if detections and iou_type == 'segm' and 'segmentation' not in detections[0]:
+                raise ValueError("CocoMetric(metric='segm') needs masks; the model predicts none: use metric='bbox'")
+            evaluation = evaluate_coco(
+                coco, detections, iou_type, catIds=[i for i in category_ids if i is not None],
+                maxDets=self.proposal_nums, iouThrs=self.iou_thrs, useCats=int(metric != 'proposal'))
+            values = {item: self._figure(evaluation, item) for item in self.metric_items[metric]}
+            rows.append((metric, values))
+            figures.update({item if metric == 'proposal' else f'{metric}_{item}': value
+                            for item, value in values.items()})
+            if self.classwise and metric != 'proposal':
+                figures.update(self._classwise(evaluation, metric, id_of_name))
+        _log_table('', rows)
+        return figures
+
+    def _figure(self, evaluation, item, category_id=None):
+        name, _, limit = item.partition('@')
+        area = next((a for a in AREAS[1:] if name.endswith(a)), '')
+        if name.startswith('AR'):
+            return round(average_recall(evaluation, area, int(limit)), 3)
+        iou = {'mAP_50': 0.5, 'mAP_75': 0.75}.get(name)
+        # pycocotools takes only the first figure at 100 detections, the others at the largest limit.
+        limit = 100 if name == 'mAP' and 100 in self.proposal_nums else None
+        return round(average_precision(evaluation, iou, area, limit, category_id), 3)
+
+    def _classwise(self, evaluation, metric, id_of_name):
+        """A table of the classes; the figures of each class that go into the log."""
+        rows = [(name, {item: self._figure(evaluation, item, id_of_name[name]) for item in _AP})
+                for name in self.dataset_meta['classes'] if name in id_of_name]
+        _log_table(f'{metric} of each class', rows)
+        prefix = '' if metric == 'bbox' else f'{metric}_'
+        return {f'{prefix}{name}_precision': values['mAP'] for name, values in rows}
+
+    def _write(self, detections):
+        if self.outfile_prefix is None:
+            return
+        boxes = [{key: value for key, value in d.items() if key != 'segmentation'} for d in detections]
+        dump(boxes, f'{self.outfile_prefix}.bbox.json')
+        if 'segm' in self.metrics:
+            dump(detections, f'{self.outfile_prefix}.segm.json')
+        print_log(f'results written to {self.outfile_prefix}.*.json', 'current')
+
+
+def encode_masks(masks: torch.Tensor) -> list[dict]:
+    """RLEs, with text counts, of masks (N, H, W) bool or uint8; RLEs are handed through."""
+    if not isinstance(masks, torch.Tensor):
+        return masks
+    columns = masks.transpose(1, 2).contiguous().cpu().numpy().view(np.uint8)
+    rles = mask_api.encode(columns.transpose(2, 1, 0)) if len(columns) else []
+    return [dict(rle, counts=rle['counts'].decode()) for rle in rles]
+
+
+def _detections(result, category_ids):
+    """COCO result dicts of one image; labels whose class the annotations do not have are left out."""
+    boxes = result['bboxes'].astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    masks = result.get('masks', [None] * len(boxes))
+    for box, score, label, mask in zip(boxes.tolist(), result['scores'].tolist(), result['labels'].tolist(), masks,
+                                       strict=True):
+        if category_ids[label] is not None:
+            detection = dict(image_id=result['img_id'], category_id=category_ids[label], bbox=box, score=score)
+            yield detection if mask is None else dict(detection, segmentation=mask)
+
+
+def _ground_truth(results, classes):
+    """COCO annotations from the `instances` kept with the results; label i is category id i."""
+    images = [dict(id=r['img_id'], height=r['ori_shape'][0], width=r['ori_shape'][1]) for r in results]
+    annotations = []
+    for result in results:
+        for instance in result['instances']:
+            x1, y1, x2, y2 = instance['bbox']
+            ann = dict(image_id=result['img_id'], category_id=instance['bbox_label'], bbox=[x1, y1, x2 - x1, y2 - y1],
+                       iscrowd=instance['ignore_flag'], area=(x2 - x1) * (y2 - y1))
+            if 'mask' in instance:
+                ann['segmentation'] = instance['mask']
+            annotations.append(ann)
+    categories = [dict(id=label, name=name) for label, name in enumerate(classes)]
+    return dict(images=images, annotations=annotations, categories=categories)
+
+
+def _log_table(title, rows):
+    columns = list(dict.fromkeys(item for _, values in rows for item in values))
+    cells = [[name, *(f'{values[c]:.3f}' if c in values else '' for c in columns)] for name, values in rows]
+    print_log('\n' + AsciiTable([['', *columns], *cells], title).table, 'current')

@@ -1,0 +1,51 @@
+// Where an image's pixels fall in a mask map that is stretched over a box, one axis at a time.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "../host_device.h"
+
+namespace mmdet {
+
+struct Cells {
+  float lower, upper;     // the box, in pixels of the image
+  int64_t count, pixels;  // cells of the map, pixels of the image
+
+  MMDET_HOST_DEVICE bool drawn() const {
+    return std::isfinite(lower) && std::isfinite(upper) && upper > lower;
+  }
+
+  // The pixels that see the map: interpolation against the zeros around it reaches half a cell beyond the box.
+  MMDET_HOST_DEVICE int64_t begin() const {
+    return clamp(std::floor(lower - margin()));
+  }
+  MMDET_HOST_DEVICE int64_t end() const {
+    return clamp(std::ceil(upper + margin()));
+  }
+
+  // Position of a pixel's centre among the centres of cells, 0 to count - 1.
+  MMDET_HOST_DEVICE float position(int64_t pixel) const {
+    return (static_cast<float>(pixel) + 0.5f - lower) / (upper - lower) * static_cast<float>(count) - 0.5f;
+  }
+
+ private:
+  MMDET_HOST_DEVICE float margin() const {
+    return (upper - lower) / static_cast<float>(2 * count);
+  }
+  MMDET_HOST_DEVICE int64_t clamp(float pixel) const {
+    return static_cast<int64_t>(std::fmin(std::fmax(pixel, 0.0f), static_cast<float>(pixels)));
+  }
+};
+
+// Value at a position between cells; zeros stand on both sides of the map.
+template <typename Read>
+MMDET_HOST_DEVICE float interpolate(float position, int64_t count, const Read& read) {
+  const float whole = std::floor(position), share = position - whole;
+  const auto cell = static_cast<int64_t>(whole);
+  const float before = cell >= 0 && cell < count ? read(cell) : 0.0f;
+  const float after = cell >= -1 && cell + 1 < count ? read(cell + 1) : 0.0f;
+  return before + share * (after - before);  // exact where both are equal
+}
+
+}  // namespace mmdet

@@ -1,0 +1,28 @@
+"""Class colours."""
+import colorsys
+
+from PIL import ImageColor
+
+GOLDEN_RATIO = 0.618034
+
+
+def get_palette(palette, num_classes: int) -> list[tuple[int, int, int]]:
+    """At least `num_classes` RGB colours, 0 to 255.
+
+    palette: a list of colours (repeated when it is too short), one colour as a tuple or a name, or None or 'random' for
+    generated ones, neighbours in the list being far apart in hue.
+    """
+    if palette is None or palette == 'random':
+        return [_generated(i) for i in range(num_classes)]
+    if isinstance(palette, str):
+        palette = ImageColor.getrgb(palette)
+    if isinstance(palette[0], (int, float)):
+        palette = [palette]
+    colors = [tuple(int(channel) for channel in color) for color in palette]
+    return (colors * -(-num_classes // len(colors)))[:max(num_classes, len(colors))]
+
+
+def _generated(index):
+    hue = (0.58 + index * GOLDEN_RATIO) % 1
+    rgb = colorsys.hsv_to_rgb(hue, 0.75 - 0.2 * (index // 8 % 2), 0.95 - 0.2 * (index // 16 % 2))
+    return tuple(round(channel * 255) for channel in rgb)

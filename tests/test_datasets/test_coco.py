@@ -1,0 +1,159 @@
+import gzip
+import pickle
+from pathlib import Path
+
+import cv2
+import pytest
+from mmengine.registry import DATASETS
+from torch.utils.data import DataLoader
+
+from mmdet.datasets import CocoDataset
+
+DATA = Path(__file__).parents[1] / 'data'
+BOXES = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackDetInputs')]
+
+
+def test_instances_by_hand(tiny):
+    dataset = CocoDataset(**tiny.config())
+    assert dataset.metainfo['classes'] == ('acorn', 'birch', 'cedar') and len(dataset.metainfo['palette']) == 3
+    info = dataset.get_data_info(0)
+    assert info['img_path'] == str(tiny.root / 'images/wide.png')
+    assert (info['img_id'], info['height'], info['width'], info['sample_idx']) == (10, 40, 60, 0)
+    birch, acorn, crowd = info['instances']
+    assert birch == dict(bbox=[10, 5, 30, 20], bbox_label=1, ignore_flag=0,
+                       mask=[[10, 5, 30, 5, 30, 20, 10, 20]])
+    assert (acorn['bbox_label'], crowd['bbox_label'], crowd['ignore_flag']) == (0, 0, 1)
+    assert dataset.get_data_info(2)['instances'] == []
+    assert dataset.get_cat_ids(0) == [1, 0, 0]
+
+
+def test_annotations_nobody_can_learn_from_are_left_out(tiny):
+    bad = ([70, 5, 5, 5], [-9, 5, 8, 8], [5, 5, 0.5, 9], [5, 5, 9, 0])
+    tiny.data['annotations'] += [tiny.square(100 + i, 30, 2, box) for i, box in enumerate(bad)]
+    tiny.data['annotations'] += [dict(tiny.square(200, 30, 2, [5, 5, 9, 9]), area=0),
+                                 dict(tiny.square(201, 30, 2, [5, 5, 9, 9]), ignore=1),
+                                 tiny.square(202, 30, 2, [-9, 5, 10, 8])]
+    tiny.save()
+    assert [i['bbox'] for i in CocoDataset(**tiny.config()).get_data_info(2)['instances']] == [[-9, 5, 1, 13]]
+
+
+def test_filter_cfg(tiny):
+    def ids(**kwargs):
+        dataset = CocoDataset(**tiny.config(**kwargs))
+        return [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+    assert ids() == [10, 20, 30, 40]
+    assert ids(filter_cfg=dict(filter_empty_gt=True, min_size=32)) == [10, 20]
+    assert ids(filter_cfg=dict(filter_empty_gt=True)) == [10, 20, 40]
+    assert ids(filter_cfg=dict(min_size=21)) == [10, 20, 30]
+    assert ids(filter_cfg=dict(filter_empty_gt=True), metainfo=dict(classes=('cedar',))) == [20]
+    assert ids(filter_cfg=dict(filter_empty_gt=True, min_size=32), test_mode=True) == [10, 20, 30, 40]
+    assert ids(indices=[3, 1]) == [40, 20]
+
+
+def test_an_image_with_a_crowd_alone_is_not_empty(tiny):
+    del tiny.data['annotations'][:2]
+    tiny.save()
+    assert CocoDataset(**tiny.config(filter_cfg=dict(filter_empty_gt=True))).get_data_info(0)['img_id'] == 10
+
+
+def test_labels_follow_the_classes_of_metainfo(tiny):
+    dataset = CocoDataset(**tiny.config(metainfo=dict(classes=['cedar', 'acorn'])))
+    assert dataset.metainfo['classes'] == ('cedar', 'acorn')
+    assert dataset.get_cat_ids(0) == [1, 1] and dataset.get_cat_ids(1) == [0]
+
+
+def test_classes_of_a_subclass(tiny):
+    class Cedars(CocoDataset):
+        METAINFO = dict(classes=('cedar',))
+    assert [Cedars(**tiny.config()).get_cat_ids(i) for i in range(4)] == [[], [0], [], []]
+
+
+def test_coco_classes_when_the_file_has_some_of_them(tiny):
+    tiny.data['categories'] = [dict(id=2, name='cat'), dict(id=5, name='dog'), dict(id=9, name='person')]
+    tiny.save()
+    dataset = CocoDataset(**tiny.config())
+    assert len(dataset.metainfo['classes']) == 80
+    assert dataset.get_cat_ids(0) == [16, 15, 15] and dataset.get_cat_ids(1) == [0]
+
+
+def test_classes_taken_from_the_file_are_logged(tiny, log):
+    CocoDataset(**tiny.config())
+    assert "classes=('acorn', 'birch', 'cedar')" in log.text and 'num_classes=3' in log.text
+
+
+def test_classes_that_match_nothing(tiny):
+    with pytest.raises(ValueError, match=r"classes \['acorns', 'Birch'\] of metainfo are not in .*ann\.json, which has "
+                                         r"\['acorn', 'birch', 'cedar'\]"):
+        CocoDataset(**tiny.config(metainfo=dict(classes=('acorns', 'Birch'))))
+
+
+def test_classes_that_match_in_part_are_logged(tiny, log):
+    dataset = CocoDataset(**tiny.config(metainfo=dict(classes=('acorns', 'birch'))))
+    assert dataset.get_cat_ids(0) == [1]
+    assert "classes ['acorns'] of metainfo are not in" in log.text
+
+
+def test_classes_written_wrongly(tiny):
+    with pytest.raises(ValueError, match=r"'acorn'.*comma"):
+        CocoDataset(**tiny.config(metainfo=dict(classes='acorn')))
+    with pytest.raises(ValueError, match="'CLASSES'.*'classes'"):
+        CocoDataset(**tiny.config(metainfo=dict(CLASSES=('acorn',))))
+
+
+def test_no_image_left(tiny):
+    with pytest.raises(ValueError, match=r'min_size.*none of the 4 images of .*ann\.json; 3 have annotations'):
+        CocoDataset(**tiny.config(filter_cfg=dict(min_size=500)))
+
+
+def test_missing_annotation_file(tiny):
+    with pytest.raises(FileNotFoundError, match='other.json does not exist'):
+        CocoDataset(data_root=str(tiny.root), ann_file='other.json')
+
+
+def test_a_real_file(tmp_path):
+    ann_file = tmp_path / 'instances.json'
+    ann_file.write_bytes(gzip.decompress((DATA / 'instances_val2014_100.json.gz').read_bytes()))
+    dataset = CocoDataset(str(ann_file), filter_cfg=dict(filter_empty_gt=True, min_size=32))
+    assert len(dataset) == 100 and dataset.metainfo['classes'][79] == 'toothbrush'
+    instances = [i for n in range(len(dataset)) for i in dataset.get_data_info(n)['instances']]
+    assert len(instances) == 839 and sum(i['ignore_flag'] for i in instances) == 9
+    assert all(isinstance(i['mask'], dict) == bool(i['ignore_flag']) for i in instances)
+
+
+def test_annotations_are_serialised_for_the_workers(tiny):
+    dataset = CocoDataset(**tiny.config())
+    assert dataset.data_list == [] and dataset.data_bytes.dtype == 'uint8'
+    assert pickle.loads(pickle.dumps(dataset)).get_data_info(1) == dataset.get_data_info(1)
+
+
+@pytest.mark.parametrize('start', ['fork', 'spawn'])
+def test_workers_run_cv2_without_threads(tiny, start):
+    dataset = CocoDataset(**tiny.config(pipeline=[report_threads]))
+    threads = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        loader = DataLoader(dataset, num_workers=1, batch_size=None, multiprocessing_context=start)
+        assert [list(item) for item in loader] == [[1]] * 4
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def report_threads(results):
+    return [cv2.getNumThreads()]
+
+
+def test_repeat_and_concat(tiny):
+    inner = dict(type='CocoDataset', **tiny.config(pipeline=BOXES, lazy_init=True))
+    repeated = DATASETS.build(dict(type='RepeatDataset', times=3, dataset=inner))
+    assert len(repeated) == 12 and repeated[9]['data_samples'].img_id == 20
+    inner = dict(inner, lazy_init=False)
+    joined = DATASETS.build(dict(type='ConcatDataset', datasets=[inner, dict(inner, indices=1)]))
+    assert len(joined) == 5 and joined[4]['data_samples'].img_id == 10
+    assert joined.metainfo['classes'] == repeated.dataset.metainfo['classes'] == ('acorn', 'birch', 'cedar')
+
+
+def test_image_errors_reach_the_main_process(tiny):
+    (tiny.root / 'images/tall.png').unlink()
+    dataset = CocoDataset(**tiny.config(pipeline=BOXES))
+    with pytest.raises(FileNotFoundError, match=r'images/tall\.png does not exist'):
+        list(DataLoader(dataset, num_workers=1, batch_size=None))

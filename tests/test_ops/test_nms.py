@@ -1,0 +1,158 @@
+import math
+
+import pytest
+import torch
+import torchvision
+
+from mmdet.ops import batched_nms, nms, nms_images
+
+
+def random_boxes(*shape, extent=100.0, seed=0):
+    corners = torch.rand(*shape, 2, generator=torch.Generator().manual_seed(seed)) * extent
+    sizes = torch.rand(*shape, 2, generator=torch.Generator().manual_seed(seed + 1)) * extent / 3
+    return torch.cat([corners, corners + sizes], -1)
+
+
+def random_scores(*shape, seed=2, ties=False):
+    scores = torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+    return (scores * 20).round() / 20 if ties else scores
+
+
+def oracle(boxes, scores, groups, iou_threshold):
+    """Plain loops over pairs."""
+    def iou(a, b):
+        width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
+        height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+        areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+        return width * height / (areas - width * height)
+    boxes, scores, groups = boxes.tolist(), scores.tolist(), groups.tolist()
+    kept = []
+    for i in sorted(range(len(scores)), key=lambda i: -scores[i]):
+        if all(groups[i] != groups[k] or iou(boxes[k], boxes[i]) <= iou_threshold for k in kept):
+            kept.append(i)
+    return kept
+
+
+@pytest.mark.parametrize('ties', [False, True])
+@pytest.mark.parametrize('iou_threshold', [0.0, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize('num_boxes', [0, 1, 63, 64, 65, 700])
+def test_nms_agrees_with_torchvision(served_by, device, num_boxes, iou_threshold, ties):
+    boxes, scores = random_boxes(num_boxes), random_scores(num_boxes, ties=ties)
+    expected = torchvision.ops.nms(boxes, scores, iou_threshold)
+    assert torch.equal(nms(boxes.to(device), scores.to(device), iou_threshold).cpu(), expected)
+
+
+def test_overlap_just_at_the_threshold_stays(served_by, device):
+    """IoU is 1/2, 1/3 and 3/5 in turn: only what is larger than the threshold goes."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [5, 0, 15, 10], [0, 0, 10, 6]], device=device)
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6], device=device)
+    assert nms(boxes, scores, 0.5).tolist() == [0, 1, 2]
+    assert nms(boxes[:2], scores[:2], 0.49).tolist() == [0]
+    assert nms(boxes[::2], scores[::2], 1 / 3).tolist() in ([0, 1], [0])  # 1/3 has no float
+    assert nms(boxes[:1].repeat(3, 1), scores[:3], 1.0).tolist() == [0, 1, 2]
+
+
+def test_20000_boxes(served_by, device):
+    boxes, scores = random_boxes(20000, extent=2000.0), random_scores(20000)
+    expected = torchvision.ops.nms(boxes, scores, 0.5)
+    assert torch.equal(nms(boxes.to(device), scores.to(device), 0.5).cpu(), expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float16, torch.bfloat16])
+def test_dtypes(served_by, device, dtype):
+    boxes, scores = random_boxes(300).to(dtype), random_scores(300).to(dtype)
+    expected = torchvision.ops.nms(boxes.double(), scores.double(), 0.5)
+    assert torch.equal(nms(boxes.to(device), scores.to(device), 0.5).cpu(), expected)
+
+
+def test_hostile_boxes_agree_with_torchvision(served_by, device):
+    """Points, lines, boxes turned round, infinite sides and NaN in boxes and scores."""
+    boxes, scores = random_boxes(200), random_scores(200)
+    boxes[::7, 2:] = boxes[::7, :2]
+    boxes[3::11] = boxes[3::11].flip(1)
+    boxes[5, 2], boxes[6, 0], boxes[7], boxes[8, 1] = math.inf, -math.inf, math.nan, math.nan
+    scores[9], scores[10], scores[11] = math.nan, -math.inf, math.inf
+    expected = torchvision.ops.nms(boxes, scores, 0.4)
+    assert torch.equal(nms(boxes.to(device), scores.to(device), 0.4).cpu(), expected)
+
+
+@pytest.mark.parametrize('num_classes', [1, 5, 80])
+def test_batched_nms(served_by, device, num_classes):
+    boxes, scores = random_boxes(300), random_scores(300, ties=True)
+    classes = torch.arange(300) * 7919 % num_classes
+    result = batched_nms(boxes.to(device), scores.to(device), classes.to(device), 0.4)
+    assert result.tolist() == oracle(boxes, scores, classes, 0.4)
+
+
+def test_classes_are_not_told_apart_by_shifting_boxes(served_by, device):
+    """Beside a box at 1e8 a shift by class would round small boxes of other classes together."""
+    boxes = torch.tensor([[0.0, 0, 4, 4], [1, 1, 5, 5], [0, 0, 4, 4], [0, 0, 1e8, 1e8]], device=device)
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6], device=device)
+    assert batched_nms(boxes, scores, torch.tensor([3, 2, 3, 1], device=device), 0.5).tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize('max_keep', [0, 5, 130, 400])
+def test_nms_images(served_by, device, max_keep):
+    boxes, scores = random_boxes(3, 300), random_scores(3, 300, ties=True)
+    groups = torch.arange(900).view(3, 300) % 4
+    scores[1, 100:] = -math.inf
+    scores[2] = -math.inf
+    result = nms_images(boxes.to(device), scores.to(device), groups.to(device), 0.4, max_keep)
+    assert result.shape == (3, max_keep) and result.dtype == torch.int64
+    counts = (300, 100, 0)
+    for image, count in enumerate(counts):
+        kept = oracle(boxes[image, :count], scores[image, :count], groups[image, :count], 0.4)[:max_keep]
+        assert result[image].tolist() == kept + [-1] * (max_keep - len(kept))
+
+
+def test_no_images_and_no_boxes(served_by, device):
+    def call(images, count):
+        return nms_images(torch.zeros(images, count, 4, device=device), torch.zeros(images, count, device=device),
+                          torch.zeros(images, count, dtype=torch.int64, device=device), 0.5, 2)
+    assert call(0, 3).shape == (0, 2)
+    assert call(2, 0).tolist() == [[-1, -1], [-1, -1]]
+
+
+def test_strided_and_differentiable_inputs(served_by, device):
+    boxes, scores = random_boxes(4, 100), random_scores(100, 4)
+    groups = torch.zeros(4, 100, dtype=torch.int64)
+    expected = nms_images(boxes[::2], scores.T[::2].contiguous(), groups[::2], 0.5, 100)
+    boxes, scores = boxes.to(device).requires_grad_(), scores.to(device).requires_grad_()
+    result = nms_images(boxes[::2], scores.T[::2], groups.to(device)[::2], 0.5, 100)
+    assert torch.equal(result.cpu(), expected) and not result.requires_grad
+
+
+@pytest.mark.gpu
+def test_nms_images_does_not_wait_for_the_device(device):
+    boxes, scores = random_boxes(2, 500).to('cuda'), random_scores(2, 500).to('cuda')
+    groups = torch.zeros(2, 500, dtype=torch.int64, device='cuda')
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        nms_images(boxes, scores, groups, 0.5, 100)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
+def test_opcheck(extension, device):
+    boxes, scores = random_boxes(2, 50).to(device), random_scores(2, 50).to(device)
+    order = scores.argsort(descending=True)
+    groups, counts = torch.zeros_like(order), torch.tensor([50, 20], device=device)
+    torch.library.opcheck(torch.ops.mmdet.nms, (boxes, order, groups, counts, 0.5, 30))
+
+
+BOXES, SCORES = torch.zeros(3, 4), torch.zeros(3)
+
+
+@pytest.mark.parametrize('call, message', [
+    (lambda: nms(torch.zeros(3, 5), SCORES, 0.5), r'boxes must be \(N, 4\)'),
+    (lambda: nms(BOXES, torch.zeros(2), 0.5), 'do not belong together'),
+    (lambda: nms(BOXES.int(), SCORES, 0.5), 'floating point'),
+    (lambda: nms(BOXES, SCORES.to('meta'), 0.5), 'scores on meta'),
+    (lambda: batched_nms(BOXES, SCORES, torch.zeros(2).long(), 0.5), 'do not belong together'),
+    (lambda: nms_images(BOXES, SCORES, SCORES.long(), 0.5, 3), r'boxes must be \(B, N, 4\)'),
+    (lambda: nms_images(BOXES[None], SCORES[None], SCORES[None], 0.5, 3), 'groups must be int64'),
+    (lambda: nms_images(BOXES[None], SCORES[None], SCORES[None].long(), 0.5, -1), 'max_keep'),
+])
+def test_refuses(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()

@@ -1,0 +1,23 @@
+"""Prints a config with its bases merged: python tools/print_config.py CONFIG [--cfg-options ...] [--save-path FILE]."""
+import argparse
+from pathlib import Path
+
+from mmdet.engine.command_line import add_config_options, plain_errors, read_config
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Print the whole config')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--save-path', type=Path, help='also write it to this file (.py, .json or .yml)')
+    add_config_options(parser)
+    args = parser.parse_args()
+    cfg = read_config(args.config, args.cfg_options)
+    print(cfg.pretty_text)
+    if args.save_path is not None:
+        args.save_path.parent.mkdir(parents=True, exist_ok=True)
+        cfg.dump(args.save_path)
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Starts a tool of this folder through Slurm: slurm_launch.sh PARTITION JOB_NAME TOOL ARGUMENTS.
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+GPUS=${GPUS:-8}
+GPUS_PER_NODE=${GPUS_PER_NODE:-8}
+PER_NODE=()
+[ "$GPUS_PER_NODE" -gt 0 ] && PER_NODE=(--gres="gpu:$GPUS_PER_NODE" --ntasks-per-node="$GPUS_PER_NODE")
+export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
+# SRUN_ARGS holds several options, so it is split on purpose.
+exec srun -p "$1" --job-name="$2" --ntasks="$GPUS" "${PER_NODE[@]}" --cpus-per-task="${CPUS_PER_TASK:-5}" \
+    --kill-on-bad-exit=1 ${SRUN_ARGS:-} "${PYTHON:-python}" -u "$TOOLS/$3" "${@:4}" --launcher slurm

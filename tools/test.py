@@ -1,0 +1,45 @@
+"""Evaluates a checkpoint: python tools/test.py CONFIG CHECKPOINT [options]; on several processes: dist_test.sh."""
+import argparse
+
+from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run
+from mmdet.evaluation.dump_det_results import DumpDetResults
+from mmdet.registry import RUNNERS
+from mmdet.utils import register_all_modules
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Test a detector')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint: path or URL')
+    parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to this pickle, masks as RLE')
+    parser.add_argument('--show', action='store_true', help='show each picture in a window')
+    parser.add_argument('--show-dir', help='write pictures of ground truth and predictions to '
+                                           'WORK_DIR/TIMESTAMP/SHOW_DIR, or to SHOW_DIR when it is absolute')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows a picture')
+    add_run_options(parser)
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out {args.out}: the name of the file must end in .pkl or .pickle')
+    cfg = prepare_run(args)
+    missing = [key for key in ('test_dataloader', 'test_cfg', 'test_evaluator') if cfg.get(key) is None]
+    if missing:
+        raise ValueError(f'config {args.config} cannot be tested: it has no {", ".join(missing)}')
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if args.show or args.show_dir:
+        cfg.default_hooks.visualization = dict(type='DetVisualizationHook', draw=True, show=args.show,
+                                               wait_time=args.wait_time, test_out_dir=args.show_dir)
+    register_all_modules()
+    runner = RUNNERS.get(cfg.get('runner_type', 'Runner')).from_cfg(cfg)
+    if args.out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()
