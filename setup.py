@@ -2,8 +2,8 @@
 
 MMDET_CUDA=1 or 0 says whether CUDA kernels are built; unset, they are where nvcc is found.
 TORCH_CUDA_ARCH_LIST names the GPU architectures in PyTorch's notation ('8.0;9.0+PTX').
-MMDET_OPS=torchvision builds nothing, MMDET_OPS=mmdet makes a missing compiler an error; without one torchvision.ops
-serves.
+MMDET_OPS=torchvision builds nothing, MMDET_OPS=mmdet makes a missing compiler an error; unset, torchvision.ops serves
+where there is none.
 """
 import importlib.util
 import os
@@ -19,37 +19,46 @@ from setuptools.command.build_ext import build_ext
 
 CSRC = Path('mmdet/ops/csrc')
 OLDEST_TORCH = '0x020a000000000000'  # 2.10: only its functions are used, and every later one still has them
-ARCHITECTURES = ('7.5', '8.0', '9.0')  # the rest run the nearest older one, or compile it when first used
+ARCHITECTURES = ('7.5', '8.0', '9.0')  # other GPUs run the nearest older one or compile the newest for themselves
+FLAGS = ['-std=c++20', '-O3', f'-DTORCH_TARGET_VERSION={OLDEST_TORCH}']
 
 
-def torch_folder():
-    spec = importlib.util.find_spec('torch')  # importing it would take seconds
-    if spec is None:
-        raise SystemExit('torch is needed to build mmdet-norms: pip install torch, then pip install --no-build-isolation')
-    return Path(spec.origin).parent
+def choice(variable, *known):
+    value = os.environ.get(variable, '')
+    if value not in ('', *known):
+        raise SystemExit(f'{variable}={value!r}: must be {" or ".join(known)}, or unset')
+    return value
 
 
-def has_compiler():
-    if sys.platform == 'win32':
-        return False
+def find_compiler():
+    """The C++ compiler that setuptools would call: CXX, or the one Python was built with."""
+    if sys.platform == 'win32':  # the flags here are those of GCC and Clang
+        return None
     from setuptools._distutils.ccompiler import new_compiler
     from setuptools._distutils.sysconfig import customize_compiler
     compiler = new_compiler()
     customize_compiler(compiler)
-    return shutil.which(compiler.compiler_cxx[0]) is not None
+    return shutil.which(compiler.compiler_cxx[0])
+
+
+def find_torch():
+    spec = importlib.util.find_spec('torch')  # importing it would take seconds
+    if spec is None:
+        raise SystemExit('torch is needed to build mmdet-norms: pip install -r requirements.txt comes first')
+    return Path(spec.origin).parent
 
 
 def find_nvcc():
     homes = [os.environ.get('CUDA_HOME'), os.environ.get('CUDA_PATH')]
-    candidates = [Path(home, 'bin', 'nvcc') for home in homes if home] + ['nvcc', '/usr/local/cuda/bin/nvcc']
+    candidates = [f'{home}/bin/nvcc' for home in homes if home] + ['nvcc', '/usr/local/cuda/bin/nvcc']
     return next(filter(None, map(shutil.which, candidates)), None)
 
 
 def cuda_toolkit(nvcc):
-    """The folder of nvcc's include and lib, as it says itself: the nvcc on PATH may be a wrapper that stands elsewhere."""
+    """The folder of CUDA's headers and libraries by nvcc's own word: the one on PATH may be a wrapper elsewhere."""
     plan = subprocess.run([nvcc, '--dryrun', 'any.cu'], capture_output=True, text=True).stderr
     top = re.search(r'^#\$ TOP=(.+)$', plan, re.MULTILINE)
-    return Path(top.group(1)).resolve() if top else Path(nvcc).resolve().parents[1]
+    return Path(top[1]).resolve() if top else Path(nvcc).resolve().parents[1]
 
 
 def static_cuda_runtime(toolkit):
@@ -61,12 +70,10 @@ def static_cuda_runtime(toolkit):
 
 
 def architecture_flags(nvcc):
-    """Machine code for each architecture, and the newest as PTX, which later GPUs compile for themselves."""
-    named = os.environ.get('TORCH_CUDA_ARCH_LIST', '').replace(' ', ';').split(';')
-    named = [name for name in named if name]
+    named = os.environ.get('TORCH_CUDA_ARCH_LIST', '').replace(';', ' ').split()
     if not named:
         known = subprocess.run([nvcc, '--list-gpu-code'], capture_output=True, text=True).stdout.split()
-        named = [name for name in ARCHITECTURES if f'sm_{name.replace(".", "")}' in known]
+        named = [name for name in ARCHITECTURES if 'sm_' + name.replace('.', '') in known]
         named[-1] += '+PTX'
     flags = []
     for name in named:
@@ -82,67 +89,61 @@ def architecture_flags(nvcc):
 
 class BuildOps(build_ext):
     def build_extension(self, extension):
-        nvcc = self._nvcc_wanted()
-        torch = torch_folder()
-        includes = [str(torch / 'include')]
-        defines = [f'-DTORCH_TARGET_VERSION={OLDEST_TORCH}', '-std=c++20', '-O3']
-        library_folder = torch / 'lib'
-        linked = ['-s'] if sys.platform == 'linux' else []
+        nvcc = find_nvcc() if choice('MMDET_CUDA', '0', '1') != '0' else None
+        if nvcc is None and os.environ.get('MMDET_CUDA') == '1':
+            raise SystemExit('MMDET_CUDA=1, but there is no nvcc on PATH, under CUDA_HOME or in /usr/local/cuda')
+        print(f'mmdet-norms: building kernels for CPU{f" and CUDA ({nvcc})" if nvcc else " only"}')
+        includes, libraries = [str(find_torch() / 'include')], []
         sources = sorted(CSRC.rglob('*.cpp'))
         if nvcc:
+            toolkit = cuda_toolkit(nvcc)
+            includes.append(str(toolkit / 'include'))
+            libraries = [static_cuda_runtime(toolkit), '-lrt', '-lpthread', '-ldl']
+            nvcc_flags = [f'-I{folder}' for folder in includes] + architecture_flags(nvcc)
             sources += sorted(CSRC.rglob('*.cu'))
-            linked += [static_cuda_runtime(cuda_toolkit(nvcc)), '-lrt', '-lpthread', '-ldl']
-            nvcc_flags = architecture_flags(nvcc)
 
-        def compile_one(source):
+        def compiled(source):
             if source.suffix == '.cpp':
-                flags = [*defines, '-g0', '-fvisibility=hidden', '-ffp-contract=off']
-                return self.compiler.compile([str(source)], self.build_temp, include_dirs=includes, extra_postargs=flags)[0]
+                # Without fused multiply-adds all processors give the same bits.
+                flags = [*FLAGS, '-g0', '-fvisibility=hidden', '-ffp-contract=off']
+                return self.compiler.compile([str(source)], self.build_temp, include_dirs=includes,
+                                             extra_postargs=flags)[0]
             target = Path(self.build_temp, source.with_suffix('.cu.o'))
             target.parent.mkdir(parents=True, exist_ok=True)
-            toolkit_include = cuda_toolkit(nvcc) / 'include'
-            self.spawn([nvcc, '-c', str(source), '-o', str(target), '-I', *includes, '-I', str(toolkit_include), *defines,
-                        *nvcc_flags, '-Xcompiler=-fPIC,-fvisibility=hidden', '-Xcudafe=--diag_suppress=177'])
+            self.spawn([nvcc, '-c', str(source), '-o', str(target), *FLAGS, *nvcc_flags,
+                        '-Xcompiler=-fPIC,-fvisibility=hidden'])
             return str(target)
 
         with ThreadPoolExecutor(int(os.environ.get('MAX_JOBS') or os.cpu_count())) as pool:
-            objects = list(pool.map(compile_one, sources))
-        # libtorch, not libtorch_cuda: a CPU-only PyTorch has no such file, and on others libtorch brings it along.
-        needed = ['-Wl,--no-as-needed'] if sys.platform == 'linux' else []
+            objects = list(pool.map(compiled, sources))
+        linux = sys.platform == 'linux'
+        # libtorch stays named though nothing of it is called: it brings libtorch_cuda along where PyTorch has one.
         self.compiler.link_shared_object(
-            objects, self.get_ext_fullpath(extension.name), library_dirs=[str(library_folder)],
-            extra_preargs=needed, libraries=['torch_cpu', 'torch'], extra_postargs=linked, target_lang='c++')
-
-    def _nvcc_wanted(self):
-        choice = os.environ.get('MMDET_CUDA', '')
-        if choice not in ('', '0', '1'):
-            raise SystemExit(f'MMDET_CUDA={choice!r}: must be 1, 0 or unset')
-        nvcc = find_nvcc() if choice != '0' else None
-        if choice == '1' and nvcc is None:
-            raise SystemExit('MMDET_CUDA=1, but there is no nvcc on PATH, under CUDA_HOME or in /usr/local/cuda')
-        print(f'mmdet-norms: CPU and CUDA kernels ({nvcc})' if nvcc else 'mmdet-norms: CPU kernels only')
-        return nvcc
+            objects, self.get_ext_fullpath(extension.name), libraries=['torch_cpu', 'torch'],
+            library_dirs=[str(find_torch() / 'lib')], target_lang='c++',
+            extra_preargs=['-Wl,--no-as-needed'] if linux else [], extra_postargs=libraries + ['-s'] * linux)
 
     def copy_file(self, source, target, **options):
-        """Into the checkout, in one move: a process that has the old extension open keeps it whole."""
+        """Into the checkout in one move: a process that has the old extension open keeps it whole."""
         partial = f'{target}.{os.getpid()}'
-        copied = super().copy_file(source, partial, **options)
+        _, copied = super().copy_file(source, partial, **options)
         os.replace(partial, target)
-        return target, copied[1]
+        return target, copied
 
 
 def extensions():
-    choice = os.environ.get('MMDET_OPS', '')
-    if choice == 'torchvision':
-        print('mmdet-norms: MMDET_OPS=torchvision, so nothing is compiled')
+    wanted = choice('MMDET_OPS', 'mmdet', 'torchvision')
+    if wanted == 'torchvision':
         return []
-    if not has_compiler():
-        if choice == 'mmdet':
-            raise SystemExit('MMDET_OPS=mmdet, but no C++ compiler was found')
-        print('mmdet-norms: no C++ compiler was found, so torchvision.ops will serve')
+    if find_compiler() is None:
+        if wanted == 'mmdet':
+            raise SystemExit('MMDET_OPS=mmdet, but there is no C++ compiler: install one, or name it by CXX')
+        print('mmdet-norms: there is no C++ compiler, so torchvision.ops will serve')
         return []
-    # The sources are looked up when they are built; these lines only make setuptools pack them.
-    return [Extension('mmdet.ops._C', sources=[str(CSRC / 'ops.cpp')], py_limited_api=True)]
+    # Only the name counts: build_extension looks the sources up.
+    return [Extension('mmdet.ops._C', [str(CSRC / 'ops.cpp')], py_limited_api=True)]
 
 
-setup(ext_modules=extensions(), cmdclass={'build_ext': BuildOps}, options={'bdist_wheel': {'py_limited_api': 'cp310'}})
+if __name__ == '__main__':
+    setup(ext_modules=extensions(), cmdclass={'build_ext': BuildOps},
+          options={'bdist_wheel': {'py_limited_api': 'cp310'}})

@@ -63,7 +63,8 @@ def read_checkpoint(source: str | Path, map_location='cpu') -> dict:
             'objects can run code. If you trust the file, save its "state_dict" alone where that type is known.'
         ) from None
     except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path} is no PyTorch checkpoint, or is cut short: {str(error).splitlines()[0]}') from None
+        reason = str(error).partition('\n')[0]
+        raise ValueError(f'{path} is no PyTorch checkpoint, or is cut short: {reason}') from None
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not the dict of a checkpoint')
     return checkpoint

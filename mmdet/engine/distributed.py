@@ -32,7 +32,8 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
                          'tools/dist_train.sh, torchrun, srun or mpirun')
     rank, world_size, local_rank = (os.environ[name] for name in VARIABLES[launcher])
     os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
-    os.environ.setdefault('MASTER_ADDR', _first_slurm_host() if launcher == 'slurm' else '127.0.0.1')
+    if 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = _first_slurm_host() if launcher == 'slurm' else '127.0.0.1'
     os.environ['MASTER_PORT'] = str(port or os.environ.get('MASTER_PORT', 29500))
     kwargs = {} if timeout is None else dict(timeout=datetime.timedelta(seconds=timeout))
     if device_type() == 'cuda':

@@ -27,6 +27,8 @@ from .running_statistics import average_running_statistics
 BACKEND_PACKAGES = {'TensorboardVisBackend': 'tensorboard', 'WandbVisBackend': 'wandb', 'MLflowVisBackend': 'mlflow',
                     'ClearMLVisBackend': 'clearml', 'NeptuneVisBackend': 'neptune', 'DVCLiveVisBackend': 'dvclive',
                     'AimVisBackend': 'aim'}
+# mmengine warns the user of its own use of a class of its own, and lists every parameter with paramwise_cfg.
+NOISE = re.compile('"(FileClient|HardDiskBackend)"|^paramwise_options|is skipped since its requires_grad=False$')
 # Hooks that every run has unless its config sets them to None.
 CHECKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss': dict(type='CheckInvalidLossHook')}
 
@@ -44,7 +46,9 @@ class Runner(_Runner):
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg, model):
-        if self.distributed and not is_model_wrapper(model):
+        if not self.distributed:
+            return model.to(device_type())
+        if not is_model_wrapper(model):
             # mmengine gives DDP a CUDA device index, which it refuses for a model on the CPU.
             defaults = dict(
                 broadcast_buffers=False, find_unused_parameters=self.cfg.get('find_unused_parameters', False),
@@ -71,8 +75,7 @@ class Runner(_Runner):
 
     def build_logger(self, *args, **kwargs):
         logger = super().build_logger(*args, **kwargs)
-        # mmengine warns the user of its own use of a class of its own.
-        logger.addFilter(lambda record: not re.search('"(FileClient|HardDiskBackend)"', record.getMessage()))
+        logger.addFilter(lambda record: not NOISE.search(record.getMessage()))
         return logger
 
     def register_default_hooks(self, hooks=None):

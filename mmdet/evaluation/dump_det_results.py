@@ -11,6 +11,7 @@ from .coco_metric import encode_masks
 @METRICS.register_module()
 class DumpDetResults(DumpResults):
     """Writes a list of dicts, one an image: metainfo and pred_instances, tensors on the CPU, masks as COCO's RLE."""
+    default_prefix = 'dump'  # there are no figures to name; without it mmengine warns
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         samples = []

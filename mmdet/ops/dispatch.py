@@ -8,7 +8,7 @@ import os
 
 import torch
 
-from mmdet.ops import extension, fallback
+from mmdet.ops import extension
 
 
 def _load_extension():
@@ -42,9 +42,12 @@ _operators, _devices = _load_extension()
 
 def kernels(device):
     """The operators for tensors of a device: the extension's where it has kernels for it."""
-    return _operators if device.type in _devices else fallback
+    if device.type in _devices:
+        return _operators
+    from mmdet.ops import fallback  # only here: importing torchvision takes a second
+    return fallback
 
 
 def backend(device='cpu'):
-    """'mmdet' where the compiled extension computes on this type of device, 'torchvision' where torchvision.ops does."""
-    return 'torchvision' if kernels(torch.device(device)) is fallback else 'mmdet'
+    """Who computes on this type of device: 'mmdet', the compiled extension, or 'torchvision'."""
+    return 'mmdet' if torch.device(device).type in _devices else 'torchvision'

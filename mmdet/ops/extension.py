@@ -79,7 +79,7 @@ def _backward(ctx, grad):
 
 
 def _quantum(grad):
-    """float64 scalar: so small a unit that its rounding is lost in float32, so large that int64 holds every sum of them.
+    """float64 scalar: a unit so small that its rounding is lost in float32, so large that int64 holds every sum.
 
     A bin spreads a total weight of at most 1, so no pixel receives more than the largest |grad| times the bins.
     """
@@ -96,5 +96,6 @@ def _save_for_double_backward(ctx, inputs, output):
 
 def _double_backward(ctx, grads):
     """RoIAlign is linear in the features: the derivative of its gradient is RoIAlign itself."""
-    pooled = torch.ops.mmdet.roi_align(grads, *ctx.saved_tensors, ctx.scales, *ctx.size, ctx.sampling_ratio, ctx.aligned)
+    rois, levels = ctx.saved_tensors
+    pooled = torch.ops.mmdet.roi_align(grads, rois, levels, ctx.scales, *ctx.size, ctx.sampling_ratio, ctx.aligned)
     return pooled, *[None] * 8

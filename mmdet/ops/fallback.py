@@ -9,15 +9,13 @@ import torchvision
 def roi_align(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):
     size = (pooled_height, pooled_width)
     # torchvision wants one dtype for both, and has no bfloat16; rois lose too much in half precision.
-    features_in_rois_dtype = [feature.to(rois.dtype) for feature in features]
+    wide = [feature.to(rois.dtype) for feature in features]
     if levels is None:
-        pooled = torchvision.ops.roi_align(features_in_rois_dtype[0], rois, size, scales[0], sampling_ratio, aligned)
-        return pooled.to(features[0].dtype)
+        levels = rois.new_zeros(rois.size(0), dtype=torch.int64)
     order = levels.argsort(stable=True)
-    counts = torch.bincount(levels, minlength=len(features)).tolist()
-    pooled = torch.cat([
-        torchvision.ops.roi_align(feature, rois_of_level, size, scale, sampling_ratio, aligned)
-        for feature, rois_of_level, scale in zip(features_in_rois_dtype, rois[order].split(counts), scales, strict=True)])
+    rois_of_levels = rois[order].split(torch.bincount(levels, minlength=len(features)).tolist())
+    pooled = torch.cat([torchvision.ops.roi_align(feature, rois_of_level, size, scale, sampling_ratio, aligned)
+                        for feature, rois_of_level, scale in zip(wide, rois_of_levels, scales, strict=True)])
     return pooled[order.argsort()].to(features[0].dtype)
 
 

@@ -28,7 +28,7 @@ def batched_nms(boxes, scores, idxs, iou_threshold):
     _check(boxes, scores, groups, 2)
     order = scores.argsort(stable=True, descending=True)
     count = order.new_full((1,), order.numel())
-    keep = kernels(boxes.device).nms(_accumulating(boxes)[None], order[None], groups[None], count, iou_threshold, order.numel())[0]
+    keep = _suppress(boxes[None], order[None], groups[None], count, iou_threshold, order.numel())[0]
     return keep[keep >= 0]
 
 
@@ -50,11 +50,12 @@ def nms_images(boxes, scores, groups, iou_threshold, max_keep):
         raise ValueError(f'nms_images: max_keep must not be negative, got {max_keep}')
     scores, order = scores.sort(stable=True, descending=True)
     count = (scores != -torch.inf).sum(1)
-    return kernels(boxes.device).nms(_accumulating(boxes), order, groups, count, iou_threshold, max_keep)
+    return _suppress(boxes, order, groups, count, iou_threshold, max_keep)
 
 
-def _accumulating(tensor):
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+def _suppress(boxes, order, groups, count, iou_threshold, max_keep):
+    boxes = boxes.detach().to(torch.float64 if boxes.dtype == torch.float64 else torch.float32)
+    return kernels(boxes.device).nms(boxes, order, groups, count, iou_threshold, max_keep)
 
 
 def _check(boxes, scores, groups, dim):

@@ -14,15 +14,17 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, mode: str = 'iou', eps: float = 1e-6
 
     mode 'iou' divides the intersection by the union, 'iof' by the area of boxes1; the divisor is at least eps.
     """
-    top_left = torch.maximum(boxes1[..., :, None, :2], boxes2[..., None, :, :2])
-    bottom_right = torch.minimum(boxes1[..., :, None, 2:], boxes2[..., None, :, 2:])
-    width, height = (bottom_right - top_left).clamp_(min=0).unbind(-1)
+    if mode not in ('iou', 'iof'):
+        raise ValueError(f"mode must be 'iou' or 'iof', not {mode!r}")
+    # One coordinate after the other: less memory than corners (..., N, M, 2), and faster.
+    left, top, right, bottom = boxes1[..., :, None, :].unbind(-1)
+    other_left, other_top, other_right, other_bottom = boxes2[..., None, :, :].unbind(-1)
+    width = (torch.minimum(right, other_right) - torch.maximum(left, other_left)).clamp_(min=0)
+    height = (torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)).clamp_(min=0)
     intersection = width * height
     divisor = box_area(boxes1)[..., :, None]
     if mode == 'iou':
         divisor = divisor + box_area(boxes2)[..., None, :] - intersection
-    elif mode != 'iof':
-        raise ValueError(f"mode must be 'iou' or 'iof', not {mode!r}")
     return intersection / divisor.clamp(min=eps)
 
 

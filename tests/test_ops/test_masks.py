@@ -85,7 +85,8 @@ def pasted_by_grid_sample(probs, boxes, threshold):
 @pytest.mark.parametrize('threshold', [0.1, 0.5])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_paste_is_grid_sample(served_by, device, dtype, threshold):
-    boxes = torch.cat([random_boxes(40), torch.tensor([[-100.0, -100, 200, 200], [100, 100, 120, 120], [3, 3, 3.2, 3.2]])])
+    hostile = [[-100.0, -100, 200, 200], [100, 100, 120, 120], [3, 3, 3.2, 3.2]]
+    boxes = torch.cat([random_boxes(40), torch.tensor(hostile)])
     probs = torch.rand(len(boxes), 14, 10, generator=torch.Generator().manual_seed(3)).to(dtype)
     result = paste_masks(probs.to(device), boxes.to(device), HEIGHT, WIDTH, threshold)
     assert result.dtype == torch.bool
@@ -107,8 +108,9 @@ def test_boxes_without_area_paste_nothing(served_by, device):
 
 
 def test_paste_nothing(served_by, device):
-    assert paste_masks(torch.zeros(0, 28, 28, device=device), torch.zeros(0, 4, device=device), 9, 8, 0.5).shape == (0, 9, 8)
-    assert paste_masks(torch.ones(2, 28, 28, device=device), torch.ones(2, 4, device=device), 0, 8, 0.5).shape == (2, 0, 8)
+    probs, boxes = torch.ones(2, 28, 28, device=device), torch.ones(2, 4, device=device)
+    assert paste_masks(probs[:0], boxes[:0], 9, 8, 0.5).shape == (0, 9, 8)
+    assert paste_masks(probs, boxes, 0, 8, 0.5).shape == (2, 0, 8)
 
 
 def test_paste_opcheck(extension, device):

@@ -150,7 +150,8 @@ def test_gradcheck(extension, device, memory_format):
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_opcheck(extension, device, dtype, memory_format):
-    features = [feature.contiguous(memory_format=memory_format).to(device).requires_grad_() for feature in pyramid(dtype)]
+    features = [feature.to(device).contiguous(memory_format=memory_format).requires_grad_()
+                for feature in pyramid(dtype)]
     rois = random_rois(5, 2).to(device, torch.float64 if dtype == torch.float64 else torch.float32)
     levels = torch.tensor([0, 1, 2, 1, 0], device=device)
     torch.library.opcheck(torch.ops.mmdet.roi_align, (features, rois, levels, SCALES, 3, 4, 0, True))
@@ -309,7 +310,7 @@ def test_indices_out_of_range_are_refused(extension):
             multiscale_roi_align([feature], torch.zeros(1, 5), torch.tensor([level]), 2, [1.0])
 
 
-FEATURE, ROIS = torch.zeros(1, 2, 8, 8), torch.zeros(3, 5)
+FEATURE, ROIS, LEVELS = torch.zeros(1, 2, 8, 8), torch.zeros(3, 5), torch.zeros(3, dtype=torch.int64)
 
 
 @pytest.mark.parametrize('call, message', [
@@ -319,12 +320,12 @@ FEATURE, ROIS = torch.zeros(1, 2, 8, 8), torch.zeros(3, 5)
     (lambda: roi_align(FEATURE, ROIS.long(), 7), 'rois must be'),
     (lambda: roi_align(FEATURE, ROIS.to('meta'), 7), 'rois on meta'),
     (lambda: roi_align(FEATURE, ROIS, 0), 'output_size'),
-    (lambda: multiscale_roi_align([], ROIS, torch.zeros(3).long(), 7, []), '0 feature levels'),
-    (lambda: multiscale_roi_align([FEATURE], ROIS, torch.zeros(3).long(), 7, [1.0, 0.5]), '2 spatial_scales'),
-    (lambda: multiscale_roi_align([FEATURE], ROIS, torch.zeros(2).long(), 7, [1.0]), 'levels must be'),
-    (lambda: multiscale_roi_align([FEATURE], ROIS, torch.zeros(3), 7, [1.0]), 'levels must be'),
-    (lambda: multiscale_roi_align([FEATURE, FEATURE.half()], ROIS, torch.zeros(3).long(), 7, [1.0, 1.0]), 'one floating'),
-    (lambda: multiscale_roi_align([FEATURE, FEATURE[:, :1]], ROIS, torch.zeros(3).long(), 7, [1.0, 1.0]), 'one N and C'),
+    (lambda: multiscale_roi_align([], ROIS, LEVELS, 7, []), '0 feature levels'),
+    (lambda: multiscale_roi_align([FEATURE], ROIS, LEVELS, 7, [1.0, 0.5]), '2 spatial_scales'),
+    (lambda: multiscale_roi_align([FEATURE], ROIS, LEVELS[:2], 7, [1.0]), 'levels must be'),
+    (lambda: multiscale_roi_align([FEATURE], ROIS, LEVELS.float(), 7, [1.0]), 'levels must be'),
+    (lambda: multiscale_roi_align([FEATURE, FEATURE.half()], ROIS, LEVELS, 7, [1.0, 1.0]), 'one floating'),
+    (lambda: multiscale_roi_align([FEATURE, FEATURE[:, :1]], ROIS, LEVELS, 7, [1.0, 1.0]), 'one N and C'),
 ])
 def test_refuses(call, message):
     with pytest.raises((ValueError, TypeError), match=message):

@@ -1,7 +1,10 @@
+from .cbn_hook import CBNHook
 from .checkpoint_hook import CheckpointHook
 from .invalid_loss_hook import CheckInvalidLossHook
 from .memory_profiler_hook import MemoryProfilerHook
 from .num_class_check_hook import NumClassCheckHook
+from .precise_bn_hook import PreciseBNHook
 from .visualization_hook import DetVisualizationHook
 
-__all__ = ['CheckInvalidLossHook', 'CheckpointHook', 'DetVisualizationHook', 'MemoryProfilerHook', 'NumClassCheckHook']
+__all__ = ['CBNHook', 'CheckInvalidLossHook', 'CheckpointHook', 'DetVisualizationHook', 'MemoryProfilerHook',
+           'NumClassCheckHook', 'PreciseBNHook']

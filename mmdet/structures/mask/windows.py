@@ -29,7 +29,7 @@ class MaskWindows(NamedTuple):
     @classmethod
     def draw(cls, segmentations: Iterable[list[np.ndarray] | dict], height: int, width: int) -> 'MaskWindows':
         """Masks from polygons (arrays x1, y1, x2, y2 ...) or compressed RLEs, pixel for pixel pycocotools'."""
-        drawn = [_rasterize(s) if isinstance(s, list) else (_decode(s), (0, 0)) for s in segmentations]
+        drawn = [_rasterize(s) if isinstance(s, list) else _decode(s) for s in segmentations]
         windows = cls.pack([piece for piece, _ in drawn], [corner for _, corner in drawn])
         return windows.shift(0, 0, height, width)
 
@@ -93,11 +93,15 @@ def _rasterize(polygons: list[np.ndarray]) -> tuple[np.ndarray, tuple[int, int]]
     width, height = (np.ceil(points.max(axis=0)) - corner + 1).astype(int).tolist()
     local = [(p / 5 - corner).ravel().tolist() for p in fifths]
     rle = mask_api.merge(mask_api.frPyObjects(local, height, width))
-    return _decode(rle), tuple(corner.astype(int).tolist())
+    left, top = corner.astype(int).tolist()
+    piece, (x, y) = _decode(rle)
+    return piece, (left + x, top + y)
 
 
-def _decode(rle: dict) -> np.ndarray:
-    return np.ascontiguousarray(mask_api.decode([rle])[..., 0])
+def _decode(rle: dict) -> tuple[np.ndarray, tuple[int, int]]:
+    """Pixels (h, w) of a compressed RLE in its tight box, and the box's left and top."""
+    x, y, w, h = mask_api.toBbox(rle).astype(int).tolist()
+    return np.ascontiguousarray(mask_api.decode([rle])[y:y + h, x:x + w, 0]), (x, y)
 
 
 def positions(index, length: int) -> np.ndarray:

@@ -1,0 +1,63 @@
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import distributed as dist
+
+from mmdet.registry import HOOKS
+
+
+def _cbn_layers(runner):
+    return [module for module in runner.model.modules() if hasattr(module, 'set_epoch_length')]
+
+
+def _is_history(name):
+    return name.rsplit('.', 1)[-1].startswith('cbn_')
+
+
+@HOOKS.register_module()
+class CBNHook(Hook):
+    """What CBN layers need of a run: the length of an epoch, and a checkpoint with the history of every process."""
+
+    def __init__(self):
+        self._histories = []
+
+    def before_run(self, runner):
+        if not (dist.is_initialized() and dist.get_world_size() > 1 and _cbn_layers(runner)):
+            return
+        save_checkpoint = runner.save_checkpoint
+
+        def save_with_histories(*args, **kwargs):  # the hooks of a save run on rank 0 alone
+            self._histories = self._gather(runner)
+            save_checkpoint(*args, **kwargs)
+        runner.save_checkpoint = save_with_histories
+
+    def before_train(self, runner):
+        for layer in _cbn_layers(runner):
+            layer.set_epoch_length(len(runner.train_dataloader))
+
+    @staticmethod
+    def _gather(runner):
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        own = {name: value.cpu() for name, value in model.state_dict().items() if _is_history(name)}
+        first = dist.get_rank() == 0
+        histories = [None] * dist.get_world_size() if first else None
+        dist.gather_object({} if first else own, histories)  # that of rank 0 is in the weights
+        return histories
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        if self._histories:
+            checkpoint['cbn_histories'] = self._histories
+
+    def after_load_checkpoint(self, runner, checkpoint):
+        weights = checkpoint.get('state_dict', checkpoint)
+        of_first = [name for name in weights if _is_history(name)]
+        if not of_first:
+            return
+        histories = checkpoint.get('cbn_histories', [{}])
+        if len(histories) != runner.world_size:
+            if runner._resume:
+                runner.logger.warning(f'The checkpoint holds the CBN histories of {len(histories)} processes, these '
+                                      f'are {runner.world_size}: all begin with that of the first')
+        elif runner.rank > 0:
+            for name in of_first:
+                del weights[name]
+            weights.update(histories[runner.rank])

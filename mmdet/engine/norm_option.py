@@ -1,0 +1,37 @@
+"""One choice of norm for a whole Faster or Mask R-CNN, as the option --norm makes it."""
+from mmengine.config import Config, ConfigDict
+
+NORMS = dict(
+    BN=dict(type='BN', requires_grad=True),
+    FrozenBN=dict(type='FrozenBN'),
+    SyncBN=dict(type='SyncBN', requires_grad=True),
+    GN=dict(type='GN', num_groups=32, requires_grad=True),
+    CBN=dict(type='CBN', buffer_num=3, burnin=1, requires_grad=True))
+
+
+def apply_norm(cfg: Config, norm: str) -> None:
+    """Put `norm`, a key of NORMS, into neck, box head and mask head of `cfg.model`, in place.
+
+    A 2fc box head becomes the 4conv1fc one, which has norms. The backbone keeps its batch norms where norm_eval freezes
+    them; a backbone that trains its norms gets `norm` too. Where the config has that type already its options stay.
+    """
+    if norm not in NORMS:
+        raise ValueError(f'--norm {norm}: known are {", ".join(NORMS)}')
+    model = cfg.model
+    if 'roi_head' not in model or 'neck' not in model:
+        raise ValueError(f'--norm {norm}: it changes Faster and Mask R-CNN with a neck; the model of this config is '
+                         f'{model.get("type")}')
+    heads = [model.roi_head[name] for name in ('bbox_head', 'mask_head') if model.roi_head.get(name)]
+    places = [model.neck, *heads]
+    if not model.backbone.get('norm_eval', True):
+        places.append(model.backbone)
+    for place in places:
+        options = place.get('norm_cfg') or {}
+        place.norm_cfg = ConfigDict(NORMS[norm], **(options if options.get('type') == norm else {}))
+    head = model.roi_head.bbox_head
+    if head.type == 'Shared2FCBBoxHead':
+        head.type = 'Shared4Conv1FCBBoxHead'
+        head.conv_out_channels = head.in_channels
+    if norm == 'CBN':
+        hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') != 'CBNHook']
+        cfg.custom_hooks = [*hooks, dict(type='CBNHook')]

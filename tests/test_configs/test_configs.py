@@ -1,0 +1,75 @@
+"""Every config of the repository builds its model, trains a step and predicts; names and recipes are right."""
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from mmdet.engine.command_line import read_config
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(path.relative_to(ROOT / 'configs') for path in (ROOT / 'configs').rglob('*.py')
+                 if '_base_' not in path.parts)
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def is_alias(path):
+    return len((ROOT / 'configs' / path).read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if not is_alias(path)], ids=str)
+def test_builds_trains_and_predicts(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    parameters, loss, detections = load_tool('check_configs').check(ROOT / 'configs' / path, None)
+    assert parameters > 0.3 and 0 < loss < 100 and detections > 0
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if is_alias(path)], ids=str)
+def test_short_names_stand_for_existing_configs(path):
+    cfg = read_config(str(ROOT / 'configs' / path))
+    depth = 101 if 'r101' in path.name else 50
+    epochs = {'1x': 12, '2x': 24, '3x': 36}[path.stem.rsplit('_', 1)[1]]
+    assert cfg.model.type == ('MaskRCNN' if path.name.startswith('mask') else 'FasterRCNN')
+    assert cfg.model.backbone.depth == depth and cfg.train_cfg.max_epochs == epochs
+    assert cfg.model.backbone.style == ('caffe' if 'caffe' in path.name else 'pytorch')
+
+
+# What the recipes of the papers and of mmdetection 3.3 fix, by hand.
+@pytest.mark.parametrize('name, expected', [
+    ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', dict(steps=[8, 11], end=12, pretrained='torchvision://resnet50')),
+    ('mask_rcnn/mask-rcnn_r101_fpn_2x_coco.py', dict(steps=[16, 22], end=24, pretrained='torchvision://resnet101')),
+    ('mask_rcnn/mask-rcnn_r50-caffe_fpn_2x_coco.py',
+     dict(steps=[16, 22], end=24, pretrained='open-mmlab://detectron2/resnet50_caffe')),
+    ('gn/mask-rcnn_r101_fpn_gn-all_3x_coco.py',
+     dict(steps=[28, 34], end=36, pretrained='open-mmlab://detectron/resnet101_gn')),
+    ('gn/mask-rcnn_r50-scratch_fpn_gn-all_3x_coco.py', dict(steps=[28, 34], end=36, pretrained=None)),
+])
+def test_recipes(name, expected):
+    cfg = read_config(str(ROOT / 'configs' / name))
+    warmup, steps = cfg.param_scheduler
+    assert (warmup.start_factor, warmup.end, warmup.by_epoch) == (0.001, 500, False)
+    assert (steps.milestones, steps.end, steps.gamma) == (expected['steps'], expected['end'], 0.1)
+    assert cfg.train_cfg.max_epochs == expected['end']
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001)
+    assert cfg.auto_scale_lr.base_batch_size == 16
+    backbone = cfg.model.backbone
+    assert (backbone.init_cfg or {}).get('checkpoint') == expected['pretrained']
+    caffe = 'caffe' in name or 'gn' in name
+    assert cfg.model.data_preprocessor.mean == ([103.53, 116.28, 123.675] if caffe else [123.675, 116.28, 103.53])
+    assert cfg.model.data_preprocessor.bgr_to_rgb is not caffe
+    assert backbone.frozen_stages == (-1 if 'scratch' in name else 1)
+
+
+def test_masks_are_read_where_they_are_trained():
+    for path in CONFIGS:
+        cfg = read_config(str(ROOT / 'configs' / path))
+        with_mask = cfg.model.type == 'MaskRCNN'
+        for loader in (cfg.train_dataloader, cfg.val_dataloader):
+            steps = {step.type: step for step in loader.dataset.pipeline}
+            assert steps['LoadAnnotations'].get('with_mask', False) == with_mask, path
+        assert ('segm' in cfg.val_evaluator.metric) == with_mask, path

@@ -1,0 +1,110 @@
+import argparse
+import os
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mmdet.checkpoints import read_checkpoint
+from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run, read_config, user_mistake
+
+CONFIG = "model = dict(type='A', parts=[dict(a=1), dict(a=2)])\nlr = 0.1\nwork_dir = None\n"
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'net.py'
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def test_options_override_the_config(config, capsys):
+    cfg = read_config(config, {'lr': 0.2, 'model.parts.1.a': 5, 'new.key': 1})
+    assert cfg.lr == 0.2 and cfg.model.parts[1].a == 5 and cfg.new.key == 1 and cfg.default_scope == 'mmdet'
+    assert 'note: --cfg-options sets new.key' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text, match', [
+    ('model = dict(', 'is no Python'), ('<html>', 'is no Python'), ('model = dict(a=unknown)', 'NameError.*unknown'),
+    ("_base_ = './none.py'\nmodel = dict()", 'cannot be read.*none.py'), ('a = 1', 'has no `model`')])
+def test_bad_configs_are_named(tmp_path, text, match):
+    (tmp_path / 'bad.py').write_text(text)
+    with pytest.raises(ValueError, match=f'bad.py(.|\n)*{match}|{match}(.|\n)*bad.py'):
+        read_config(str(tmp_path / 'bad.py'))
+
+
+def test_missing_config_is_named():
+    with pytest.raises(FileNotFoundError, match='config none.py does not exist'):
+        read_config('none.py')
+
+
+def test_options_that_do_not_suit_are_named(config):
+    with pytest.raises(ValueError, match='--cfg-options does not suit'):
+        read_config(config, {'model.parts.7.a': 1})
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    add_run_options(parser)
+    return parser.parse_args(words)
+
+
+def test_run_options(config):
+    cfg = prepare_run(parse(config, '--cfg-options', 'lr=0.5', 'model.size=(1,2)', '--local-rank=1'))
+    assert cfg.lr == 0.5 and cfg.model.size == (1, 2) and cfg.launcher == 'none'
+    assert cfg.work_dir == os.path.join('work_dirs', 'net')
+    assert prepare_run(parse(config, '--work-dir', 'here', '--launcher', 'slurm')).work_dir == 'here'
+    assert prepare_run(parse(config, '--cfg-options', 'work_dir=there')).work_dir == 'there'
+
+
+def test_mistakes_end_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv('MMDET_TRACEBACK', raising=False)
+    with pytest.raises(SystemExit) as exit, plain_errors():
+        read_checkpoint(tmp_path / 'none.pth')
+    assert exit.value.code == 1
+    text = capsys.readouterr().err
+    assert 'error: checkpoint' in text and 'none.pth does not exist' in text and 'Traceback' not in text
+
+
+def test_the_traceback_is_there_on_request(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMDET_TRACEBACK', '1')
+    with pytest.raises(FileNotFoundError), plain_errors():
+        read_checkpoint(tmp_path / 'none.pth')
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError), plain_errors():
+        1 / 0  # noqa: B018
+    with pytest.raises(ValueError), plain_errors():
+        raise ValueError('raised outside mmdet')
+    with pytest.raises(TypeError), plain_errors():
+        read_config(None)  # an accident inside mmdet or below it
+
+
+def test_files_that_cannot_be_opened_are_named(tmp_path):
+    try:
+        open(tmp_path / 'none.json')
+    except OSError as error:
+        assert user_mistake(error).endswith('none.json')
+
+
+class Broken(Dataset):
+    def __init__(self, ours):
+        self.ours = ours
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        if self.ours:
+            read_checkpoint('none.pth')
+        raise RuntimeError('not ours')
+
+
+@pytest.mark.parametrize('ours, message', [(True, 'checkpoint none.pth does not exist'), (False, None)])
+def test_mistakes_found_in_a_worker_are_recognized(ours, message):
+    torch.multiprocessing.set_sharing_strategy('file_system')
+    with pytest.raises((FileNotFoundError, RuntimeError)) as caught:
+        list(DataLoader(Broken(ours), num_workers=1, multiprocessing_context='fork'))
+    assert user_mistake(caught.value) == message

@@ -1,0 +1,81 @@
+import importlib.metadata
+import json
+import subprocess
+import sys
+
+import mmengine.config.config
+import mmengine.utils
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
+
+from mmdet.engine import compat
+
+
+def test_mmengine_reads_its_own_checkpoints(tmp_path):
+    hub = MessageHub.get_instance('compat')
+    for value in (3., 1., 2.):
+        hub.update_scalar('train/loss', value)
+    hub.update_scalar('val/mAP', torch.tensor(0.5))
+    save_checkpoint(dict(state_dict={}, message_hub=hub.state_dict()), str(tmp_path / 'a.pth'))
+    history = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))['message_hub']['log_scalars']['train/loss']
+    assert isinstance(history, HistoryBuffer)
+    assert (history.min(), history.max(), history.mean(), history.current()) == (1, 3, 2, 2)
+    assert HistoryBuffer([1., 5.], [1, 1]).statistics('max') == 5  # reading has not touched the class
+
+
+def test_mmengine_loads_through_our_reader(tmp_path):
+    source, target = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'a.pth')
+    load_checkpoint(target, str(tmp_path / 'a.pth'))
+    assert torch.equal(source.weight, target.weight)
+    with pytest.raises(FileNotFoundError, match='checkpoint .*none.pth does not exist'):
+        load_checkpoint(target, str(tmp_path / 'none.pth'))
+    for scheme in ('', 'http://', 'https://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'modelzoo://'):
+        assert CheckpointLoader._get_checkpoint_loader(scheme + 'a') is compat.load_from_mmdet
+
+
+def test_only_the_statistics_of_a_history_can_be_named():
+    assert compat._history_statistic(HistoryBuffer, 'max') is HistoryBuffer.max
+    for cls, name in ((HistoryBuffer, '__init__'), (HistoryBuffer, '__globals__'), (object, 'min')):
+        with pytest.raises(Exception, match='getattr'):
+            compat._history_statistic(cls, name)
+
+
+def test_packages_are_found_without_pkg_resources():
+    assert mmengine.utils.is_installed('numpy') and mmengine.utils.is_installed('opencv-python')
+    assert mmengine.utils.is_installed('mmdet') and not mmengine.utils.is_installed('no_such_package')
+    assert mmengine.utils.get_installed_path('torch') == torch.__path__[0]
+    assert mmengine.config.config.get_installed_path('opencv-python').endswith('cv2')
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        mmengine.utils.get_installed_path('no_such_package')
+
+
+def test_config_inherits_from_an_installed_package(tmp_path, monkeypatch):
+    configs = tmp_path / 'zoo_of_a_test/.mim/configs/net'
+    configs.mkdir(parents=True)
+    (tmp_path / 'zoo_of_a_test/__init__.py').write_text('')
+    (tmp_path / 'zoo_of_a_test/.mim/model-index.yml').write_text('Import: []\n')
+    (configs / 'net.py').write_text('model = dict(depth=50)\n')
+    (tmp_path / 'mine.py').write_text("_base_ = 'zoo_of_a_test::net/net.py'\nmodel = dict(width=2)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr('mmengine.config.config._get_package_and_cfg_path',
+                        lambda path: tuple(path.split('::')))  # mmengine knows its own packages alone
+    assert mmengine.Config.fromfile(tmp_path / 'mine.py').model == dict(depth=50, width=2)
+
+
+def test_parts_of_mmengine_that_new_versions_of_others_have_broken_before():
+    """Import, config text and optimizers, in a process of their own with warnings as errors where they are ours."""
+    code = ('import json, mmengine, mmengine.optim, mmdet.engine\n'
+            'from mmengine.config import Config\n'
+            'from mmengine.optim import build_optim_wrapper\n'
+            'from torch import nn\n'
+            'text = Config(dict(a=[dict(b=(1, 2))])).pretty_text\n'  # yapf dropped an argument
+            'names = ["SGD", "AdamW", "Adafactor"]\n'  # Adafactor was registered twice
+            'print(json.dumps([text, [n in mmengine.registry.OPTIMIZERS for n in names[:2]]]))\n')
+    done = subprocess.run([sys.executable, '-W', 'error::DeprecationWarning:mmdet', '-c', code], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    text, known = json.loads(done.stdout.splitlines()[-1])
+    assert eval(text.split('=', 1)[1]) == [dict(b=(1, 2))] and all(known)

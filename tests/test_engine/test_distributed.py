@@ -1,0 +1,89 @@
+"""Pieces that need several processes: each test starts two that talk through gloo."""
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from mmdet.engine.distributed import _first_slurm_host, start_process_group
+
+
+def run(code, tmp_path, launcher='pytorch', processes=2):
+    """Run `code` in processes that hold rank, world_size, dist, torch; return their outputs by rank."""
+    script = tmp_path / 'script.py'
+    script.write_text(textwrap.dedent('''
+        import torch
+        from torch import distributed as dist
+        from mmdet.engine.distributed import start_process_group
+        torch.set_num_threads(1)
+        start_process_group(LAUNCHER, timeout=60)
+        rank, world_size = dist.get_rank(), dist.get_world_size()
+    ''').replace('LAUNCHER', repr(launcher)) + textwrap.dedent(code) + '\ndist.destroy_process_group()\n')
+    names = dict(pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+                 mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'))[launcher]
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = str(sock.getsockname()[1])
+    started = []
+    for rank in range(processes):
+        env = {**os.environ, **dict(zip(names, (str(rank), str(processes), str(rank)), strict=True)),
+               'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'CUDA_VISIBLE_DEVICES': '-1'}
+        started.append(subprocess.Popen([sys.executable, script], env=env, stdout=subprocess.PIPE, text=True,
+                                        stderr=subprocess.PIPE))
+    outputs = [process.communicate(timeout=300) for process in started]
+    assert all(process.returncode == 0 for process in started), outputs
+    return [out for out, _ in outputs]
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+def test_processes_meet_on_the_cpu(tmp_path, launcher):
+    outputs = run('''
+        total = torch.tensor([rank + 1.])
+        dist.all_reduce(total)
+        print(dist.get_backend(), rank, world_size, total.item())
+    ''', tmp_path, launcher)
+    assert outputs == ['gloo 0 2 3.0\n', 'gloo 1 2 3.0\n']
+
+
+def test_running_statistics_are_averaged_but_not_those_of_frozen_layers(tmp_path):
+    outputs = run('''
+        from torch import nn
+        from mmdet.engine.running_statistics import average_running_statistics
+        model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2).eval(), nn.GroupNorm(1, 2))
+        for norm in model[:2]:
+            norm.running_mean += rank
+            norm.running_var += 2 * rank
+        average_running_statistics(model)
+        print([norm.running_mean.tolist() + norm.running_var.tolist() for norm in model[:2]])
+    ''', tmp_path)
+    assert outputs == ['[[0.5, 0.5, 2.0, 2.0], [0.0, 0.0, 1.0, 1.0]]\n',
+                       '[[0.5, 0.5, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0]]\n']
+
+
+def test_random_states_are_gathered_by_rank(tmp_path):
+    outputs = run('''
+        from mmdet.engine.random_state import gather_random_states, set_random_state
+        torch.manual_seed(rank)
+        states = gather_random_states()
+        drawn = torch.rand(1).item()
+        set_random_state(states[1 - rank])
+        print(drawn, torch.rand(1).item())
+    ''', tmp_path)
+    (own, other), (others_own, others_other) = (out.split() for out in outputs)
+    assert own == others_other and other == others_own and own != other
+
+
+def test_slurm_finds_the_first_machine(tmp_path, monkeypatch):
+    script = tmp_path / 'scontrol'
+    script.write_text('#!/bin/sh\n[ "$1 $2 $3" = "show hostnames node[3-4]" ] && printf "node3\\nnode4\\n"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv('SLURM_NODELIST', 'node[3-4]')
+    assert _first_slurm_host() == 'node3'
+
+
+def test_unknown_launcher():
+    with pytest.raises(ValueError, match='unknown launcher .*pytorch, slurm, mpi'):
+        start_process_group('torchrun')

@@ -1,0 +1,175 @@
+"""The tools as a user runs them: processes of their own, from another folder."""
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = '''_base_ = {base!r}
+data_root = {root!r}
+model = dict(backbone=dict(base_channels=8), neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
+             rpn_head=dict(in_channels=16, feat_channels=16),
+             roi_head=dict(bbox_roi_extractor=dict(out_channels=16),
+                           bbox_head=dict(in_channels=16, fc_out_channels=16),
+                           mask_roi_extractor=dict(out_channels=16),
+                           mask_head=dict(num_convs=1, in_channels=16, conv_out_channels=16)),
+             test_cfg=dict(rcnn=dict(score_thr=0., max_per_img=5)))
+train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root, indices=16))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root, indices=8))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=2, val_interval=2)
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4)]
+default_hooks = dict(logger=dict(interval=1))
+'''
+
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory):
+    """A config outside the repository whose training takes seconds, and the folder it lies in."""
+    folder = tmp_path_factory.mktemp('elsewhere')
+    from mmdet.datasets.shapes import make_shapes
+    make_shapes(str(folder / 'shapes'), num_train=16, num_val=8)
+    text = TINY.format(base=str(ROOT / 'configs/demo/mask-rcnn_demo.py'), root=str(folder / 'shapes') + '/')
+    (folder / 'tiny.py').write_text(text)
+    return folder / 'tiny.py'
+
+
+def run(tool, *args, cwd, fails=False, **env):
+    if tool.endswith('.sh'):
+        command = [str(ROOT / 'tools' / tool)]
+    else:
+        command = [sys.executable, str(ROOT / 'tools' / tool)]
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1',
+           'CUDA_VISIBLE_DEVICES': '-1', **env}
+    done = subprocess.run([*command, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True)
+    assert (done.returncode != 0) == fails, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def metrics(text, mode):
+    """Figures of the last line that logs them."""
+    line = [line for line in text.splitlines() if f'Epoch({mode})' in line and 'coco/bbox_mAP:' in line][-1]
+    words = line.split()
+    return {name: value for name, value in zip(words, words[1:], strict=False) if name.startswith('coco/')}
+
+
+@pytest.fixture(scope='module')
+def trained(tiny):
+    """The log of a training of two epochs; its work_dir is `work` beside the config."""
+    return run('train.py', tiny, '--work-dir', 'work', cwd=tiny.parent)
+
+
+def test_training_writes_checkpoints_logs_and_config(tiny, trained):
+    work = tiny.parent / 'work'
+    assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', 'tiny.py'} <= {path.name for path in work.iterdir()}
+    assert 'coco/segm_mAP' in trained and 'eta:' in trained and 'memory:' in trained
+    lines = [json.loads(line) for line in next(work.rglob('scalars.json')).read_text().splitlines()]
+    assert any('coco/bbox_mAP' in line for line in lines) and any('loss_mask' in line for line in lines)
+
+
+def test_test_repeats_the_last_validation(tiny, trained):
+    text = run('test.py', tiny, tiny.parent / 'work/epoch_2.pth', '--out', 'out.pkl', '--show-dir', 'shown', '--work-dir',
+               'tested', cwd=tiny.parent)
+    assert metrics(text, 'test') == metrics(trained, 'val')
+    results = pickle.loads((tiny.parent / 'out.pkl').read_bytes())
+    assert len(results) == 8
+    prediction = results[0]['pred_instances']
+    assert len(prediction['bboxes']) == len(prediction['scores']) == len(prediction['masks']) <= 5
+    assert isinstance(prediction['masks'][0]['counts'], (str, bytes))
+    assert len(list((tiny.parent / 'tested').rglob('shown/*.jpg'))) == 8
+
+
+def test_resume_goes_on(tiny, trained):
+    text = run('train.py', tiny, '--work-dir', 'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=3',
+               cwd=tiny.parent)
+    assert 'resumed epoch: 2, iter: 8' in text and 'Epoch(train) [3]' in text and 'Epoch(train) [2]' not in text
+    text = run('train.py', tiny, '--work-dir', 'other', '--resume', tiny.parent / 'work/epoch_1.pth', cwd=tiny.parent)
+    assert 'resumed epoch: 1, iter: 4' in text and 'Epoch(train) [2]' in text
+
+
+def test_two_processes(tiny):
+    text = run('dist_train.sh', tiny.name, 2, '--work-dir', 'dist', '--amp', '--auto-scale-lr', '--cfg-options',
+               'auto_scale_lr.base_batch_size=16', cwd=tiny.parent)
+    assert 'Processes  2, launcher pytorch' in text and '[2/2]' in text
+    assert 'current batch size is 8' in text and 'bfloat16' in text or 'AmpOptimWrapper' in text
+    tested = run('dist_test.sh', tiny.name, 'dist/epoch_2.pth', 2, '--work-dir', 'dist', cwd=tiny.parent)
+    assert metrics(tested, 'test') == metrics(text, 'val')
+
+
+@pytest.mark.parametrize('args, message', [
+    (['none.py'], 'config none.py does not exist'),
+    (['tiny.py', '--cfg-options', 'model.backbone.type=ResNett'], "unknown type 'ResNett'.*Did you mean 'ResNet'"),
+    (['tiny.py', '--cfg-options', 'model.backbone.depht=18'], "no key 'depht'.*Did you mean 'depth'"),
+    (['tiny.py', '--resume', 'none.pth'], 'checkpoint none.pth does not exist'),
+    (['tiny.py', '--cfg-options', 'model.roi_head.bbox_head.num_classes=7'], 'num_classes is 7.*5 classes'),
+    (['tiny.py', '--auto-scale-lr'], 'needs auto_scale_lr.base_batch_size'),
+])
+def test_mistakes_in_training_end_in_one_message(tiny, args, message):
+    import re
+    text = run('train.py', *args, cwd=tiny.parent, fails=True)
+    assert re.search(f'error: .*{message}', text) and 'Traceback' not in text
+
+
+def test_checkpoint_of_another_model(tiny, trained):
+    text = run('test.py', tiny, 'work/epoch_1.pth', '--cfg-options', 'model.backbone.depth=34', cwd=tiny.parent, fails=True)
+    assert 'work/epoch_1.pth does not fit MaskRCNN' in text and 'missing in the file' in text
+    assert 'backbone.layer1.2' in text and 'Traceback' not in text
+
+
+def test_mistakes_of_several_processes_end_without_tracebacks(tiny):
+    text = run('dist_train.sh', 'none.py', 2, cwd=tiny.parent, fails=True)
+    assert 'config none.py does not exist' in text and 'Traceback' not in text
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
+def test_scripts_say_how_they_are_used(script, tmp_path):
+    assert 'usage:' in run(script, cwd=tmp_path, fails=True)
+
+
+def test_number_of_processes_is_checked(tmp_path):
+    assert "not 'two'" in run('dist_train.sh', 'a.py', 'two', cwd=tmp_path, fails=True)
+
+
+@pytest.mark.parametrize('script, args, expected', [
+    ('slurm_train.sh', ['part', 'job', 'a.py', 'work', '--amp'],
+     ['-p', 'part', '--job-name=job', '--ntasks=16', '--gres=gpu:8', '--ntasks-per-node=8', '--cpus-per-task=5',
+      '--kill-on-bad-exit=1', '--exclude=n1', '--quiet', sys.executable, '-u', str(ROOT / 'tools/train.py'), 'a.py',
+      '--work-dir=work', '--amp', '--launcher', 'slurm']),
+    ('slurm_test.sh', ['part', 'job', 'a.py', 'b.pth'],
+     ['-p', 'part', '--job-name=job', '--ntasks=16', '--gres=gpu:8', '--ntasks-per-node=8', '--cpus-per-task=5',
+      '--kill-on-bad-exit=1', '--exclude=n1', '--quiet', sys.executable, '-u', str(ROOT / 'tools/test.py'), 'a.py',
+      'b.pth', '--launcher', 'slurm'])])
+def test_slurm_scripts_ask_for_what_mmdetections_do(tmp_path, script, args, expected):
+    (tmp_path / 'srun').write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / 'srun').chmod(0o755)
+    text = run(script, *args, cwd=tmp_path, PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='16',
+               SRUN_ARGS='--exclude=n1 --quiet')
+    assert text.splitlines() == expected
+
+
+def test_image_demo(tiny, trained, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ('a.png', 'b.jpg'):
+        cv2.imwrite(str(tmp_path / name), rng.integers(0, 255, (90, 120, 3), np.uint8))
+    run('image_demo.py', tmp_path, tiny, '--weights', tiny.parent / 'work/epoch_2.pth', '--out-dir', tmp_path / 'out',
+        '--pred-score-thr', 0, cwd=tmp_path)
+    assert cv2.imread(str(tmp_path / 'out/vis/a.png')).shape == (90, 120, 3)
+    prediction = json.loads((tmp_path / 'out/preds/b.json').read_text())
+    assert set(prediction) == {'labels', 'scores', 'bboxes', 'masks'} and len(prediction['masks']) <= 5
+    text = run('image_demo.py', 'none.jpg', tiny, cwd=tmp_path, fails=True)
+    assert 'none.jpg does not exist' in text and 'Traceback' not in text
+
+
+def test_print_config(tiny, tmp_path):
+    text = run('print_config.py', tiny, '--cfg-options', 'model.backbone.depth=34', '--save-path', tmp_path / 'all.py',
+               cwd=tmp_path)
+    assert 'depth=34' in text and '_base_' not in text
+    assert 'depth=34' in run('print_config.py', tmp_path / 'all.py', cwd=tmp_path)

@@ -1,0 +1,137 @@
+"""Builds configs, takes one training step and makes one prediction with each, and prints a table.
+
+    python tools/check_configs.py FOLDER [LIST]
+
+FOLDER holds configs, e.g. `.mim/configs` of an unpacked mmdetection wheel; LIST is a file that names some of them, one a
+line; by default all are checked that have a `model`. Images are generated and sizes divided by 8: no data set is needed.
+"""
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from terminaltables import AsciiTable
+
+from mmdet.apis.inference import TestPipeline
+from mmdet.engine.command_line import add_config_options, plain_errors, read_config, user_mistake
+from mmdet.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS
+from mmdet.utils import register_all_modules
+
+SHRINK = 8
+SIZES = ('scale', 'scales', 'crop_size', 'size')
+
+
+def shrink(node):
+    """Divide every image size in a config by SHRINK, in place."""
+    def smaller(size):
+        return max(size // SHRINK, 1) if isinstance(size, int) else type(size)(smaller(part) for part in size)
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key in SIZES:
+            node[key] = smaller(value)
+        elif isinstance(value, (dict, list)):
+            shrink(value)
+
+
+def innermost(dataset):
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
+def generated(folder, index):
+    """What a data set hands to a pipeline: a picture on disk with three rectangles and their polygons."""
+    rng = np.random.default_rng(index)
+    image = rng.integers(0, 255, (100, 160, 3), np.uint8)
+    instances = []
+    for x, y, w, h in ((20, 10, 50, 40), (80, 30, 60, 60), (5, 60, 40, 30)):
+        cv2.rectangle(image, (x, y), (x + w, y + h), (40, 200, 90), -1)
+        polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+        instances.append(dict(bbox=[x, y, x + w, y + h], bbox_label=0, mask=[polygon], ignore_flag=0))
+    path = Path(folder, f'{index}.png')
+    cv2.imwrite(str(path), image)
+    return dict(img_path=str(path), img_id=index, height=100, width=160, instances=instances)
+
+
+def check_names(cfg):
+    """Raise KeyError for a type that nothing here builds, of the parts that need data or a Runner to be built."""
+    parts = [(DATASETS, innermost(cfg.train_dataloader.dataset)), (DATASETS, innermost(cfg.val_dataloader.dataset)),
+             (METRICS, cfg.val_evaluator), (LOOPS, cfg.train_cfg), *((HOOKS, h) for h in cfg.default_hooks.values()),
+             *((PARAM_SCHEDULERS, s) for s in cfg.param_scheduler), *((VISBACKENDS, b) for b in cfg.vis_backends)]
+    for registry, part in parts:
+        if registry.get(part['type']) is None:
+            raise KeyError(f'unknown type {part["type"]} for {registry.name}')
+
+
+def check(path, options):
+    """One training step and one prediction; returns (parameters in millions, loss, number of detections)."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    cfg = read_config(str(path), options)
+    register_all_modules()
+    check_names(cfg)
+    for key in ('model', 'train_dataloader', 'test_dataloader'):
+        shrink(cfg[key])
+    cfg.model.test_cfg.rcnn.score_thr = 0.  # random weights are sure of nothing
+    model = MODELS.build(cfg.model).train()
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    pipeline = [TRANSFORMS.build(step) for step in innermost(cfg.train_dataloader.dataset).pipeline]
+    with tempfile.TemporaryDirectory() as folder:
+        batch = []
+        for index in range(2):
+            results = generated(folder, index)
+            for step in pipeline:
+                results = step(results)
+            batch.append(results)
+        losses = model.train_step(pseudo_collate(batch), wrapper)
+        if not torch.isfinite(losses['loss']):
+            raise ValueError(f'the loss is {losses["loss"]}')
+        model.eval()
+        with torch.no_grad():
+            image = TestPipeline(cfg)(generated(folder, 2)['img_path'])
+            sample = model.test_step(pseudo_collate([image]))[0]
+    wanted = {'bboxes', 'scores', 'labels'} | ({'masks'} if cfg.model.roi_head.get('mask_head') else set())
+    if set(sample.pred_instances.keys()) != wanted:
+        raise ValueError(f'a prediction has {sorted(sample.pred_instances.keys())}, not {sorted(wanted)}')
+    return sum(p.numel() for p in model.parameters()) / 1e6, losses['loss'].item(), len(sample.pred_instances)
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Check configs without data')
+    parser.add_argument('folder', type=Path, help='folder of configs')
+    parser.add_argument('list', type=Path, nargs='?', help='file that names some of them, one a line')
+    add_config_options(parser)
+    args = parser.parse_args()
+    if args.list is not None:
+        names = args.list.read_text().split()
+    else:
+        names = sorted(str(path.relative_to(args.folder)) for path in args.folder.rglob('*.py')
+                       if '_base_' not in path.parts and 'common' not in path.parts)
+    if not names:
+        raise FileNotFoundError(f'{args.folder} holds no configs')
+    MMLogger.get_current_instance().setLevel('ERROR')
+    rows, failed = [['config', 'parameters', 'loss', 'detections', 'seconds']], 0
+    for name in names:
+        start = time.perf_counter()
+        try:
+            parameters, loss, detections = check(args.folder / name, args.cfg_options)
+            row = [f'{parameters:.2f} M', f'{loss:.2f}', detections]
+        except Exception as error:  # each config for itself
+            failed += 1
+            row = [f'FAILED: {user_mistake(error) or repr(error)}'[:100], '', '']
+        rows.append([name, *row, f'{time.perf_counter() - start:.1f}'])
+        print(*rows[-1], flush=True)
+    print(AsciiTable(rows).table)
+    print(f'{len(names) - failed} of {len(names)} configs build, train and predict')
+    sys.exit(failed > 0)
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()
