@@ -64,7 +64,7 @@ def prepare_run(args) -> Config:
 def plain_errors():
     """End the program with one clear message, without a traceback, when the error is a mistake of the user.
 
-    Those are the errors that mmdet raises on purpose, in this process or in a loader's worker, and files that cannot be
+    Those are the errors that mmdet and its tools raise on purpose, in this process or in a loader's worker, and files that cannot be
     opened. Any other error shows its traceback, and so do all with MMDET_TRACEBACK=1.
     """
     try:
@@ -95,7 +95,8 @@ def user_mistake(error: Exception) -> str | None:
 
 
 def _raised_by_us(filename, line):
-    return Path(filename).is_relative_to(ROOT) and line.strip().startswith('raise')
+    tool = getattr(sys.modules['__main__'], '__file__', None)
+    return (filename == tool or Path(filename).is_relative_to(ROOT)) and line.strip().startswith('raise')
 
 
 def _message(error):

@@ -2,6 +2,7 @@
 
 MMDET_OPS=mmdet or MMDET_OPS=torchvision forces either.
 """
+import functools
 import logging
 import multiprocessing
 import os
@@ -40,6 +41,7 @@ def _say(message):
 _operators, _devices = _load_extension()
 
 
+@functools.cache
 def kernels(device):
     """The operators for tensors of a device: the extension's where it has kernels for it."""
     if device.type in _devices:

@@ -1,12 +1,11 @@
 """DetDataSample: what one image brings into the model, and what the model says about it."""
+from operator import attrgetter
+
 from mmengine.structures import BaseDataElement, InstanceData
 
 
 def _instances(field, doc):
     """A property that holds an InstanceData under the private name `field`, as BaseDataElement wants it."""
-
-    def get(self) -> InstanceData:
-        return getattr(self, field)
 
     def put(self, value: InstanceData):
         self.set_field(value, field, dtype=InstanceData)
@@ -14,7 +13,7 @@ def _instances(field, doc):
     def delete(self):
         delattr(self, field)
 
-    return property(get, put, delete, doc)
+    return property(attrgetter(field), put, delete, doc)
 
 
 class DetDataSample(BaseDataElement):

@@ -21,8 +21,11 @@ def extension(device):
 
 @pytest.fixture(params=['mmdet', 'torchvision'])
 def served_by(request, device, monkeypatch):
+    dispatch = importlib.import_module('mmdet.ops.dispatch')
     if request.param == 'torchvision':
-        monkeypatch.setattr(importlib.import_module('mmdet.ops.dispatch'), '_devices', ())
+        monkeypatch.setattr(dispatch, '_devices', ())
+        dispatch.kernels.cache_clear()
     elif ops.backend(device) != 'mmdet':
         pytest.skip(f'the extension was not built for {device}')
-    return request.param
+    yield request.param
+    dispatch.kernels.cache_clear()

@@ -2,6 +2,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TINY = '''_base_ = {base!r}
 data_root = {root!r}
-model = dict(backbone=dict(base_channels=8), neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
+model = dict(backbone=dict(base_channels=16), neck=dict(in_channels=[16, 32, 64, 128], out_channels=16),
              rpn_head=dict(in_channels=16, feat_channels=16),
              roi_head=dict(bbox_roi_extractor=dict(out_channels=16),
                            bbox_head=dict(in_channels=16, fc_out_channels=16),
@@ -27,7 +28,7 @@ val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
 test_evaluator = val_evaluator
 train_cfg = dict(max_epochs=2, val_interval=2)
 param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4)]
-default_hooks = dict(logger=dict(interval=1))
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
 '''
 
 
@@ -113,7 +114,6 @@ def test_two_processes(tiny):
     (['tiny.py', '--auto-scale-lr'], 'needs auto_scale_lr.base_batch_size'),
 ])
 def test_mistakes_in_training_end_in_one_message(tiny, args, message):
-    import re
     text = run('train.py', *args, cwd=tiny.parent, fails=True)
     assert re.search(f'error: .*{message}', text) and 'Traceback' not in text
 

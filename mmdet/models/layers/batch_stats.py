@@ -11,16 +11,16 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def batch_stats(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of `y`, without gradient; of no rows: zeros."""
-    y = y.detach()
-    if y.numel() == 0:
-        return y.new_zeros(2, y.shape[1], dtype=torch.promote_types(y.dtype, torch.float32)).unbind()
-    if y.is_cuda:
-        return torch.batch_norm_update_stats(y, None, None, 0.)
-    y = y.to(torch.promote_types(y.dtype, torch.float32))
-    mean = y.mean((0, 2, 3))  # on CPUs torch's kernel for both takes three times as long
-    return mean, (y - mean.view(-1, 1, 1)).square_().mean((0, 2, 3))
+def centre(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of each channel, and y - mean, without gradient; of no rows the mean is 0."""
+    y = y.detach().to(torch.promote_types(y.dtype, torch.float32))
+    mean = y.mean((0, 2, 3)) if y.numel() else y.new_zeros(y.shape[1])
+    return mean, y - mean.view(-1, 1, 1)
+
+
+def variance_of(centred: Tensor) -> Tensor:
+    """Variance of each channel of what `centre` returned, which is overwritten."""
+    return centred.square_().mean((0, 2, 3)) if centred.numel() else centred.new_zeros(centred.shape[1])
 
 
 def pool(means: Tensor, variances: Tensor, shares: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -40,10 +40,15 @@ def track(norm: _BatchNorm, mean: Tensor, variance: Tensor, count) -> None:
 
 class _Normalize(Function):
     @staticmethod
-    def forward(ctx, y, weight, bias, mean, variance, eps, count, group):
+    def forward(ctx, y, weight, bias, mean, variance, eps, count, group, scratch):
         ctx.save_for_backward(y, weight, mean, variance)
         ctx.eps, ctx.count, ctx.group = eps, count, group
-        return F.batch_norm(y, mean, variance, weight, bias, training=False, eps=eps)
+        if scratch is None or scratch.dtype != y.dtype:
+            return F.batch_norm(y, mean, variance, weight, bias, training=False, eps=eps)
+        ctx.mark_dirty(scratch)
+        out = (scratch, y.new_empty(0), y.new_empty(0))
+        torch.native_batch_norm(y, weight, bias, mean, variance, False, 0., eps, out=out)
+        return scratch
 
     @staticmethod
     @once_differentiable
@@ -62,14 +67,15 @@ class _Normalize(Function):
         offset = -weight * scale * sums[1] / ctx.count - slope * mean
         grad_y = torch.addcmul(offset.view(1, -1, 1, 1), y, slope.view(1, -1, 1, 1))
         grad_y = grad_y.addcmul_(grad, (weight * scale).view(1, -1, 1, 1))
-        return grad_y.to(y.dtype), grad_weight, grad_bias, None, None, None, None, None
+        return grad_y.to(y.dtype), grad_weight, grad_bias, *[None] * 6
 
 
-def normalize(y: Tensor, norm: _BatchNorm, mean: Tensor, variance: Tensor, count, group=None) -> Tensor:
+def normalize(y: Tensor, norm: _BatchNorm, mean: Tensor, variance: Tensor, count, group=None, scratch=None) -> Tensor:
     """(y - mean) / sqrt(variance + eps) with the scale and shift of `norm`, in y's dtype.
 
     Backward takes into account that `mean` and `variance` depend on y: y holds some of the `count` positions they were
-    taken over, the same number of each; with `group` the other processes' y hold the rest.
+    taken over, the same number of each; with `group` the other processes' y hold the rest. The output may be written
+    into `scratch`, of y's shape: on CPUs a new tensor of that size takes longer to get than to fill.
     """
     return _Normalize.apply(y, norm.weight.to(mean.dtype), norm.bias.to(mean.dtype), mean, variance, norm.eps, count,
-                            group)
+                            group, scratch)

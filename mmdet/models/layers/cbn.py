@@ -15,7 +15,7 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
-from .batch_stats import batch_stats, normalize, pool, track
+from .batch_stats import centre, normalize, pool, track, variance_of
 from .patch_stats import mean_patch, variance_slope
 
 HISTORY = ('patch', 'slope', 'mean', 'mean0', 'var0')
@@ -95,20 +95,23 @@ class CBN(nn.BatchNorm2d):
             raise TypeError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
         if y.numel() == y.shape[1]:
             raise ValueError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
-        mean, variance = batch_stats(y)
+        mean, centred = centre(y)
         # Activation checkpointing runs a forward again, inside backward: it gives the same and changes nothing.
         rerun = bool(self._recent) and torch._C._current_graph_task_id() != -1
         estimates = self._recall(mean) if rerun else self._estimates(conv)
+        store = not rerun and self.window() > 0
+        derivatives = self._derivatives(x, conv, y, centred) if store else None
+        variance = variance_of(centred)
         means, variances = (torch.cat([own[None], earlier])
                             for own, earlier in zip((mean, variance), estimates, strict=True))
         count = y.numel() // y.shape[1]
         if not rerun:
             track(self, mean, variance, count)
             self._recent.append((mean, estimates))
-            if self.window():
-                self._store(x, conv, y, mean, variance)
+            if store:
+                self._store(conv, *derivatives, mean, variance)
             self.iteration += self.recording
-        return normalize(y, self, *pool(means, variances, 1 / len(means)), count * len(means))
+        return normalize(y, self, *pool(means, variances, 1 / len(means)), count * len(means), scratch=centred)
 
     def _recall(self, mean):
         """The estimates of the forward that is run again: the one that had this mean."""
@@ -137,10 +140,14 @@ class CBN(nn.BatchNorm2d):
         shift = mean - history['mean0']
         return history['mean'] + shift, (history['var0'] + variance - shift.square()).clamp(min=0)
 
+    @staticmethod
     @torch.no_grad()
-    def _store(self, x, conv, y, mean, variance):
-        patch = mean_patch(x, conv, y).view(conv.groups, -1)
-        slope = variance_slope(x, conv, y, mean).flatten(1)
+    def _derivatives(x, conv, y, centred):
+        patch = mean_patch(x, conv, y)
+        return patch.view(conv.groups, -1), variance_slope(x, conv, centred, patch).flatten(1)
+
+    @torch.no_grad()
+    def _store(self, conv, patch, slope, mean, variance):
         mean0, variance0 = _by_weights(patch[None], slope[None], conv)
         entry = (patch, slope, mean, mean0[0], variance - variance0[0])
         if self.history is None:
@@ -194,4 +201,4 @@ def _by_weights(patch, slope, conv):
     mean = torch.einsum('sgp,gop->sgo', patch, weight.unflatten(0, (conv.groups, -1))).flatten(1)
     if conv.bias is not None:
         mean = mean + conv.bias.detach()
-    return mean, (slope * weight).sum(2)
+    return mean, torch.stack([(each * weight).sum(1) for each in slope])  # small temporaries stay in the cache

@@ -1,12 +1,54 @@
-"""Convolution, norm and activation as one module, with mmcv's state-dict names."""
+"""The norm seam, `conv_norm`, and convolution, norm and activation as one module with mmcv's state-dict names."""
+import torch
+import torch.nn.functional as F
 from mmengine.model import constant_init, kaiming_init
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet.registry import MODELS
 
-from .norm import build_norm_layer, conv_norm
+from .norm import build_norm_layer
 
 RELU = dict(type='ReLU')
+
+
+def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
+    """Run a convolution and the norm after it. Every pair in the models goes through here.
+
+    A norm that needs the convolution's input and weights (CBN; your own may too) has `forward_conv(x, conv)`.
+    A batch norm that uses running statistics is folded into the convolution, so it costs nothing of the features' size.
+    No rows in `x` (an image without RoIs) give an empty output that takes part in the graph, and change no statistics.
+    """
+    if norm is None:
+        return conv(x)
+    if folds_into(conv, norm):
+        return folded_conv(x, conv, norm)
+    if x.shape[0] == 0 and not getattr(norm, 'waits_for_others', False):
+        return _no_rows(conv(x), norm)
+    if hasattr(norm, 'forward_conv'):
+        return norm.forward_conv(x, conv)
+    return norm(conv(x))
+
+
+def _no_rows(y, norm):
+    for parameter in norm.parameters():
+        y = y + parameter.sum().to(y.dtype)  # gradient 0, not None: DDP expects one of every parameter
+    return y
+
+
+def folds_into(conv: nn.Module, norm: nn.Module) -> bool:
+    """Whether `norm` is a batch norm with fixed statistics that `folded_conv` can run with `conv`."""
+    return (isinstance(norm, _BatchNorm) and not norm.training and norm.track_running_stats and norm.affine
+            and type(conv) is nn.Conv2d and conv.padding_mode == 'zeros'
+            and not (conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks))
+
+
+def folded_conv(x: Tensor, conv: nn.Conv2d, norm: _BatchNorm) -> Tensor:
+    """norm(conv(x)) as one convolution: the norm's scale goes into the weights, its shift into the bias."""
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
+    weight = conv.weight * scale.view(-1, 1, 1, 1)
+    return F.conv2d(x, weight, norm.bias - mean * scale, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def build_conv_layer(conv_cfg: dict | None, *args, **kwargs) -> nn.Module:

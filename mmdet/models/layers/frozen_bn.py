@@ -1,7 +1,6 @@
-"""Batch norms with fixed statistics. Whatever froze them (FrozenBN, norm_eval, frozen_stages) ends in `folded_conv`."""
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+"""Batch norms with fixed statistics. Whatever froze them (FrozenBN, norm_eval, frozen_stages) ends in
+`conv_norm`, which folds them into the convolution."""
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -25,18 +24,3 @@ def freeze_norm(module: nn.Module) -> None:
     for norm in module.modules():
         if isinstance(norm, _BatchNorm):
             norm.eval()
-
-
-def folds_into(conv: nn.Module, norm: nn.Module) -> bool:
-    """Whether `norm` is a batch norm with fixed statistics that `folded_conv` can run with `conv`."""
-    return (isinstance(norm, _BatchNorm) and not norm.training and norm.track_running_stats and norm.affine
-            and type(conv) is nn.Conv2d and conv.padding_mode == 'zeros'
-            and not (conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks))
-
-
-def folded_conv(x: Tensor, conv: nn.Conv2d, norm: _BatchNorm) -> Tensor:
-    """norm(conv(x)) as one convolution: the norm's scale goes into the weights, its shift into the bias."""
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
-    weight = conv.weight * scale.view(-1, 1, 1, 1)
-    return F.conv2d(x, weight, norm.bias - mean * scale, conv.stride, conv.padding, conv.dilation, conv.groups)

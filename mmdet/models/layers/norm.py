@@ -1,14 +1,14 @@
-"""The norm seam: `build_norm_layer` makes every norm, `conv_norm` runs every convolution with its norm."""
+"""`build_norm_layer` makes every norm."""
 import difflib
 import inspect
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from mmdet.registry import MODELS
 
 from .cbn import CBN
-from .frozen_bn import FrozenBN, folded_conv, folds_into
+from .frozen_bn import FrozenBN
 from .sync_bn import SyncBN
 
 
@@ -81,29 +81,3 @@ def build_norm_layer(norm_cfg: dict, num_features: int, postfix: int | str = '')
         norm.requires_grad_(False)
     abbreviation = next((abbr for base, abbr in _ABBREVIATIONS if issubclass(cls, base)), 'norm_layer')
     return getattr(cls, '_abbr_', abbreviation) + str(postfix), norm
-
-
-def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
-    """Run a convolution and the norm after it. Every pair in the models goes through here.
-
-    A norm that needs the convolution's input and weights (CBN; your own may too) has `forward_conv(x, conv)`.
-    A batch norm that uses running statistics is folded into the convolution, so it costs nothing of the features' size.
-    No rows in `x` (an image without RoIs) give an empty output that takes part in the graph, and change no statistics.
-    """
-    if norm is None:
-        return conv(x)
-    if folds_into(conv, norm):
-        return folded_conv(x, conv, norm)
-    if x.shape[0] == 0 and not getattr(norm, 'waits_for_others', False):
-        return _no_rows(conv(x), norm)
-    if hasattr(norm, 'forward_conv'):
-        return norm.forward_conv(x, conv)
-    return norm(conv(x))
-
-
-def _no_rows(y, norm):
-    for parameter in norm.parameters():
-        y = y + parameter.sum().to(y.dtype)  # gradient 0, not None: DDP expects one of every parameter
-    return y
-
-

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from mmdet.models.layers import ConvModule, build_norm_layer, conv_norm, freeze_norm
-from mmdet.models.layers.frozen_bn import folds_into
+from mmdet.models.layers.conv_module import folds_into
 
 
 def pair(kind='BN', **options):

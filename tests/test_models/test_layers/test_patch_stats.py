@@ -4,7 +4,8 @@ from torch import nn
 
 from mmdet.models.layers.patch_stats import mean_patch, variance_slope
 
-CONVOLUTIONS = [dict(), dict(kernel_size=1), dict(stride=2, padding=1), dict(dilation=(2, 1), padding=(0, 3)),
+CONVOLUTIONS = [dict(), dict(kernel_size=1), dict(kernel_size=1, bias=False, padding='same'),
+                dict(kernel_size=1, padding=1), dict(stride=2, padding=1), dict(dilation=(2, 1), padding=(0, 3)),
                 dict(groups=2, bias=False), dict(padding='same', dilation=2), dict(padding=2, padding_mode='reflect'),
                 dict(kernel_size=(1, 4), stride=(3, 2), padding=(2, 1)), dict(groups=4, padding=1)]
 
@@ -16,9 +17,10 @@ def test_derivatives_by_the_weights(options, memory_format):
     conv = nn.Conv2d(4, 8, **dict(dict(kernel_size=3), **options)).double()
     x = torch.randn(3, 4, 9, 8, dtype=torch.float64).add_(1).contiguous(memory_format=memory_format)
     y = conv(x)
-    patch = mean_patch(x, conv, y).view(conv.groups, -1)
+    patch = mean_patch(x, conv, y)
     mean = y.mean((0, 2, 3))
-    slope = variance_slope(x, conv, y.detach(), mean.detach()).flatten(1)
+    slope = variance_slope(x, conv, (y - mean.view(-1, 1, 1)).detach(), patch).flatten(1)
+    patch = patch.view(conv.groups, -1)
     variance = y.var((0, 2, 3), unbiased=False)
     for j in range(8):
         by_mean, = torch.autograd.grad(mean[j], conv.weight, retain_graph=True)
@@ -33,5 +35,5 @@ def test_float32_of_half_precision():
     y = torch.full((50, 8, 62, 62), 60.).half()
     patch = mean_patch(x, conv, y)
     assert patch.dtype == torch.float32 and torch.allclose(patch, torch.tensor(60.))
-    slope = variance_slope(x, conv, y, torch.full((8,), 59.))
+    slope = variance_slope(x, conv, y.float() - 59, patch)
     assert slope.dtype == torch.float32 and torch.allclose(slope, torch.tensor(120.), rtol=0.02)

@@ -39,7 +39,7 @@ Tensor crop_masks(Tensor pixels, Tensor windows, Tensor starts, Tensor rois, Ten
 
   torch::stable::parallel_for(0, rois.size(0), 1, [&](int64_t begin, int64_t end) {
     Taps<float> y, x;
-    PlanePool<float, const uint8_t> plane;
+    PlanePool<float> plane;
     for (int64_t r = begin; r < end; ++r) {
       const float* roi = rois_data + 4 * r;
       const int64_t* window = windows_data + 4 * index_data[r];
@@ -48,7 +48,8 @@ Tensor crop_masks(Tensor pixels, Tensor windows, Tensor starts, Tensor rois, Ten
       const int64_t stride = window[2] - window[0];
       // Where pixel (0, 0) of the image would stand.
       const uint8_t* origin = pixels_data + starts_data[index_data[r]] - window[1] * stride - window[0];
-      plane.pool(origin, stride, y, x, out_data + r * size * size);
+      plane.assign(y, x, stride);
+      plane.pool(origin, out_data + r * size * size);
     }
   });
   return out;

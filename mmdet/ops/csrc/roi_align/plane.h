@@ -46,31 +46,32 @@ struct Taps {
   }
 };
 
-// Scratch that a thread keeps from one RoI to the next.
-template <typename T, typename Row>
-struct PlanePool {
-  std::vector<Row*> rows;
-  std::vector<T> line;
-
-  // The rows of bin p, each from the first column that counts.
-  void gather(Row* origin, int64_t stride, const Taps<T>& y, int64_t p, const Taps<T>& x) {
-    rows.clear();
-    for (int64_t k = y.starts[p]; k < y.starts[p + 1]; ++k) {
-      rows.push_back(origin + y.pixels[k] * stride + x.first);
+// One RoI's bins in a plane: the rows of a bin first, then its columns.
+template <typename T>
+class PlanePool {
+ public:
+  void assign(const Taps<T>& y, const Taps<T>& x, int64_t stride) {
+    y_ = &y;
+    x_ = &x;
+    line_.resize(x.span());
+    offsets_.clear();
+    for (int64_t pixel : y.pixels) {
+      offsets_.push_back(pixel * stride + x.first);
     }
-    line.assign(x.span(), T(0));
   }
 
-  // out (bins, bins): first the rows of a bin are summed into a line, then the line into bins.
-  template <typename Out>
-  void pool(Row* origin, int64_t stride, const Taps<T>& y, const Taps<T>& x, Out* out) {
-    for (int64_t p = 0; p < y.bins(); ++p) {
-      gather(origin, stride, y, p, x);
-      weighted_sum(rows.data(), y.weights.data() + y.starts[p], y.starts[p + 1] - y.starts[p], line.data(), x.span());
-      for (int64_t q = 0; q < x.bins(); ++q) {
+  // out: (y bins, x bins)
+  template <typename Pixel, typename Out>
+  void pool(const Pixel* plane, Out* out) {
+    for (int64_t p = 0; p < y_->bins(); ++p) {
+      const int64_t start = y_->starts[p];
+      std::fill(line_.begin(), line_.end(), T(0));
+      add_rows(plane, offsets_.data() + start, y_->weights.data() + start, y_->starts[p + 1] - start, line_.data(),
+               x_->span());
+      for (int64_t q = 0; q < x_->bins(); ++q) {
         T sum = 0;
-        for (int64_t k = x.starts[q]; k < x.starts[q + 1]; ++k) {
-          sum += x.weights[k] * line[x.pixels[k] - x.first];
+        for (int64_t k = x_->starts[q]; k < x_->starts[q + 1]; ++k) {
+          sum += x_->weights[k] * line_[x_->pixels[k] - x_->first];
         }
         *out++ = static_cast<Out>(sum);
       }
@@ -78,17 +79,25 @@ struct PlanePool {
   }
 
   // The transpose of pool: adds the gradient of the bins to the pixels.
-  void spread(Row* origin, int64_t stride, const Taps<T>& y, const Taps<T>& x, const T* grad) {
-    for (int64_t p = 0; p < y.bins(); ++p) {
-      gather(origin, stride, y, p, x);
-      for (int64_t q = 0; q < x.bins(); ++q, ++grad) {
-        for (int64_t k = x.starts[q]; k < x.starts[q + 1]; ++k) {
-          line[x.pixels[k] - x.first] += x.weights[k] * *grad;
+  void spread(T* plane, const T* grad) {
+    for (int64_t p = 0; p < y_->bins(); ++p) {
+      std::fill(line_.begin(), line_.end(), T(0));
+      for (int64_t q = 0; q < x_->bins(); ++q, ++grad) {
+        for (int64_t k = x_->starts[q]; k < x_->starts[q + 1]; ++k) {
+          line_[x_->pixels[k] - x_->first] += x_->weights[k] * *grad;
         }
       }
-      add_outer(rows.data(), y.weights.data() + y.starts[p], y.starts[p + 1] - y.starts[p], line.data(), x.span());
+      const int64_t start = y_->starts[p];
+      add_outer(plane, offsets_.data() + start, y_->weights.data() + start, y_->starts[p + 1] - start, line_.data(),
+                x_->span());
     }
   }
+
+ private:
+  const Taps<T>* y_;
+  const Taps<T>* x_;
+  std::vector<int64_t> offsets_;  // of the rows, from the plane to the first column that counts
+  std::vector<T> line_;
 };
 
 }  // namespace mmdet

@@ -41,19 +41,26 @@ void assign_taps(const T* roi, T scale, const Pooling& pooling, int64_t height, 
            pooling.width, 0, width);
 }
 
-// The pixels of bin (p, q), a channels-last vector each.
-template <typename T, typename Row>
-void gather_pixels(Row* origin, int64_t width, int64_t channels, const Taps<T>& y, int64_t p, const Taps<T>& x,
-                   int64_t q, std::vector<Row*>& rows, std::vector<T>& weights) {
-  rows.clear();
-  weights.clear();
-  for (int64_t i = y.starts[p]; i < y.starts[p + 1]; ++i) {
-    for (int64_t j = x.starts[q]; j < x.starts[q + 1]; ++j) {
-      rows.push_back(origin + (y.pixels[i] * width + x.pixels[j]) * channels);
-      weights.push_back(y.weights[i] * x.weights[j]);
+// Offsets and weights of the pixels of bin (p, q), a vector of channels each.
+template <typename T>
+struct Pixels {
+  std::vector<int64_t> offsets;
+  std::vector<T> weights;
+
+  void assign(const Taps<T>& y, int64_t p, const Taps<T>& x, int64_t q, int64_t width, int64_t channels) {
+    offsets.clear();
+    weights.clear();
+    for (int64_t i = y.starts[p]; i < y.starts[p + 1]; ++i) {
+      for (int64_t j = x.starts[q]; j < x.starts[q + 1]; ++j) {
+        offsets.push_back((y.pixels[i] * width + x.pixels[j]) * channels);
+        weights.push_back(y.weights[i] * x.weights[j]);
+      }
     }
   }
-}
+  int64_t count() const {
+    return static_cast<int64_t>(offsets.size());
+  }
+};
 
 template <typename scalar_t>
 void forward(const std::vector<Tensor>& features, const Tensor& rois, const std::vector<int64_t>& levels,
@@ -66,9 +73,8 @@ void forward(const std::vector<Tensor>& features, const Tensor& rois, const std:
 
   torch::stable::parallel_for(0, rois.size(0), 1, [&](int64_t begin, int64_t end) {
     Taps<T> y, x;
-    PlanePool<T, const scalar_t> plane;
-    std::vector<const scalar_t*> rows;
-    std::vector<T> weights;
+    PlanePool<T> plane;
+    Pixels<T> pixels;
     for (int64_t r = begin; r < end; ++r) {
       const Tensor& feature = features[levels[r]];
       const int64_t height = feature.size(2), width = feature.size(3);
@@ -76,15 +82,16 @@ void forward(const std::vector<Tensor>& features, const Tensor& rois, const std:
       const scalar_t* image = feature.const_data_ptr<scalar_t>() + images[r] * channels * height * width;
       scalar_t* pooled = out_data + r * channels * bins;
       if (!channels_last) {
+        plane.assign(y, x, width);
         for (int64_t c = 0; c < channels; ++c) {
-          plane.pool(image + c * height * width, width, y, x, pooled + c * bins);
+          plane.pool(image + c * height * width, pooled + c * bins);
         }
         continue;
       }
       for (int64_t p = 0; p < pooling.height; ++p) {
         for (int64_t q = 0; q < pooling.width; ++q, pooled += channels) {
-          gather_pixels(image, width, channels, y, p, x, q, rows, weights);
-          weighted_sum(rows.data(), weights.data(), static_cast<int64_t>(rows.size()), pooled, channels);
+          pixels.assign(y, p, x, q, width, channels);
+          weighted_sum(image, pixels.offsets.data(), pixels.weights.data(), pixels.count(), pooled, channels);
         }
       }
     }
@@ -119,9 +126,8 @@ void backward(const Tensor& grad, const Tensor& rois, const std::vector<int64_t>
 
   torch::stable::parallel_for(0, num_images * chunks, 1, [&](int64_t begin, int64_t end) {
     Taps<T> y, x;
-    PlanePool<T, T> plane;
-    std::vector<T*> rows;
-    std::vector<T> weights;
+    PlanePool<T> plane;
+    Pixels<T> pixels;
     for (int64_t task = begin; task < end; ++task) {
       const int64_t image = task / chunks, first = task % chunks * chunk, last = std::min(first + chunk, channels);
       for (int64_t r = 0; r < rois.size(0); ++r) {
@@ -131,18 +137,20 @@ void backward(const Tensor& grad, const Tensor& rois, const std::vector<int64_t>
         const Tensor& feature = grads[levels[r]];
         const int64_t height = feature.size(2), width = feature.size(3);
         assign_taps(rois_data + 5 * r, static_cast<T>(scales[levels[r]]), pooling, height, width, y, x);
-        T* pixels = feature.mutable_data_ptr<T>() + image * channels * height * width;
+        T* map = feature.mutable_data_ptr<T>() + image * channels * height * width;
         const T* pooled = grad_data + r * channels * bins;
         if (!channels_last) {
+          plane.assign(y, x, width);
           for (int64_t c = first; c < last; ++c) {
-            plane.spread(pixels + c * height * width, width, y, x, pooled + c * bins);
+            plane.spread(map + c * height * width, pooled + c * bins);
           }
           continue;
         }
         for (int64_t p = 0; p < pooling.height; ++p) {
           for (int64_t q = 0; q < pooling.width; ++q, pooled += channels) {
-            gather_pixels(pixels + first, width, channels, y, p, x, q, rows, weights);
-            add_outer(rows.data(), weights.data(), static_cast<int64_t>(rows.size()), pooled + first, last - first);
+            pixels.assign(y, p, x, q, width, channels);
+            add_outer(map + first, pixels.offsets.data(), pixels.weights.data(), pixels.count(), pooled + first,
+                      last - first);
           }
         }
       }
