@@ -113,8 +113,9 @@ def literal_config(text: str) -> dict:
     Raises ValueError when the text is more than assignments of literals and dict(...).
     """
     def value(node):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
-            return {keyword.arg: value(keyword.value) for keyword in node.keywords}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+            pairs = {keyword.arg: value(keyword.value) for keyword in node.keywords}
+            return {**(value(node.args[0]) if node.args else {}), **pairs}
         if isinstance(node, ast.Dict):
             return {value(key): value(item) for key, item in zip(node.keys, node.values, strict=True)}
         if isinstance(node, (ast.List, ast.Tuple)):

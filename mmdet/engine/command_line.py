@@ -64,8 +64,8 @@ def prepare_run(args) -> Config:
 def plain_errors():
     """End the program with one clear message, without a traceback, when the error is a mistake of the user.
 
-    Those are the errors that mmdet and its tools raise on purpose, in this process or in a loader's worker, and files that cannot be
-    opened. Any other error shows its traceback, and so do all with MMDET_TRACEBACK=1.
+    Those are the errors that mmdet and its tools raise on purpose, in this process or in a loader's worker, and files
+    that cannot be opened. Any other error shows its traceback, and so do all with MMDET_TRACEBACK=1.
     """
     try:
         yield

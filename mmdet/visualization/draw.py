@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 FONT = Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')
-SHIFT = 4  # cv2 draws at 1/16 pixel
 
 
 def draw_masks(image: np.ndarray, masks: list[tuple[np.ndarray, int, int]], colors: list, alpha: float, width: int):
@@ -27,8 +26,8 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, colors: list, width: int):
     """Draw boxes in place, the largest first."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     for index in np.argsort(-areas):
-        corners = np.rint(boxes[index].clip(-1e5, 1e5) * 2 ** SHIFT).astype(int).tolist()
-        cv2.rectangle(image, corners[:2], corners[2:], colors[index], width, cv2.LINE_AA, SHIFT)
+        corners = np.rint(boxes[index].clip(-1e4, 1e4)).astype(int).tolist()
+        cv2.rectangle(image, corners[:2], corners[2:], colors[index], width)
 
 
 def draw_labels(image: np.ndarray, boxes: np.ndarray, texts: list[str], colors: list, size: int, text_color=None):

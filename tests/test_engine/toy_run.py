@@ -35,7 +35,8 @@ class ToyDataset(BaseDataset):
     def __getitem__(self, index):
         if not self.test_mode:
             self.loaded.append(index)
-            time.sleep(self.delay)
+            if self.delay:
+                time.sleep(self.delay)
         noise = random.random() + np.random.rand() + torch.rand(1).item()
         return dict(inputs=torch.tensor([self.get_data_info(index)['value'], noise]), data_samples=index)
 

@@ -84,7 +84,7 @@ def test_a_ramp_by_hand(served_by, device):
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('aligned', [True, False])
 @pytest.mark.parametrize('sampling_ratio', [0, 1, 3])
-@pytest.mark.parametrize('channels', [1, 6, 72])
+@pytest.mark.parametrize('channels', [1, 6, 88])
 def test_agrees_with_torchvision(extension, device, channels, sampling_ratio, aligned, memory_format):
     feature = features_of(2, channels, 24, 32).contiguous(memory_format=memory_format)
     rois = torch.cat([random_rois(40, 2), with_images(HOSTILE_BOXES)])

@@ -77,8 +77,8 @@ def test_training_writes_checkpoints_logs_and_config(tiny, trained):
 
 
 def test_test_repeats_the_last_validation(tiny, trained):
-    text = run('test.py', tiny, tiny.parent / 'work/epoch_2.pth', '--out', 'out.pkl', '--show-dir', 'shown', '--work-dir',
-               'tested', cwd=tiny.parent)
+    text = run('test.py', tiny, tiny.parent / 'work/epoch_2.pth', '--out', 'out.pkl', '--show-dir', 'shown',
+               '--work-dir', 'tested', cwd=tiny.parent)
     assert metrics(text, 'test') == metrics(trained, 'val')
     results = pickle.loads((tiny.parent / 'out.pkl').read_bytes())
     assert len(results) == 8
@@ -119,7 +119,8 @@ def test_mistakes_in_training_end_in_one_message(tiny, args, message):
 
 
 def test_checkpoint_of_another_model(tiny, trained):
-    text = run('test.py', tiny, 'work/epoch_1.pth', '--cfg-options', 'model.backbone.depth=34', cwd=tiny.parent, fails=True)
+    text = run('test.py', tiny, 'work/epoch_1.pth', '--cfg-options', 'model.backbone.depth=34', cwd=tiny.parent,
+               fails=True)
     assert 'work/epoch_1.pth does not fit MaskRCNN' in text and 'missing in the file' in text
     assert 'backbone.layer1.2' in text and 'Traceback' not in text
 

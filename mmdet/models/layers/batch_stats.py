@@ -43,7 +43,7 @@ class _Normalize(Function):
     def forward(ctx, y, weight, bias, mean, variance, eps, count, group, scratch):
         ctx.save_for_backward(y, weight, mean, variance)
         ctx.eps, ctx.count, ctx.group = eps, count, group
-        if scratch is None or scratch.dtype != y.dtype:
+        if scratch is None or scratch.dtype != y.dtype or y.is_cuda:
             return F.batch_norm(y, mean, variance, weight, bias, training=False, eps=eps)
         ctx.mark_dirty(scratch)
         out = (scratch, y.new_empty(0), y.new_empty(0))

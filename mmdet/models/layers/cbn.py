@@ -128,14 +128,15 @@ class CBN(nn.BatchNorm2d):
         """Means and variances, each (S, Cout), of the earlier iterations in the window, for the weights of today."""
         count = min(self.window(), self.stored)
         history = self.history
-        if count and history['slope'].shape[1:] != conv.weight.flatten(1).shape:
+        weight = conv.weight.flatten(1)
+        if count and (history['slope'][0].shape != weight.shape or len(history['patch'][0]) != conv.groups):
             self._drop_history()
             count = 0
         if count == 0:
             return self.running_mean.new_zeros(2, 0, self.num_features).unbind()
         if count < self.buffer_num:
             slots = self._slots(count)
-            history = {name: entries[slots] for name, entries in history.items()}
+            history = {name: torch.stack([entries[slot] for slot in slots]) for name, entries in history.items()}
         mean, variance = _by_weights(history['patch'], history['slope'], conv)
         shift = mean - history['mean0']
         return history['mean'] + shift, (history['var0'] + variance - shift.square()).clamp(min=0)
@@ -177,7 +178,7 @@ class CBN(nn.BatchNorm2d):
         if self.stored:
             slots = self._slots(min(self.stored, self.buffer_num))
             for name, entries in self.history.items():
-                destination[f'{prefix}cbn_{name}'] = entries[slots]
+                destination[f'{prefix}cbn_{name}'] = torch.stack([entries[slot] for slot in slots])
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         self._recent.clear()

@@ -14,34 +14,7 @@
 
 namespace mmdet {
 
-// out[i] = sum over k of weights[k] * base[offsets[k] + i]
-template <typename T>
-MMDET_CLONES void weighted_sum(const T* base, const int64_t* offsets, const accumulate_t<T>* weights, int64_t count,
-                               T* out, int64_t n) {
-  constexpr int64_t block = 64;  // sums that stay in registers
-  int64_t begin = 0;
-  for (; begin + block <= n; begin += block) {
-    accumulate_t<T> sum[block] = {};
-    for (int64_t k = 0; k < count; ++k) {
-      const T* row = base + offsets[k] + begin;
-      for (int64_t i = 0; i < block; ++i) {
-        sum[i] += weights[k] * static_cast<accumulate_t<T>>(row[i]);
-      }
-    }
-    for (int64_t i = 0; i < block; ++i) {
-      out[begin + i] = static_cast<T>(sum[i]);
-    }
-  }
-  for (; begin < n; ++begin) {
-    accumulate_t<T> sum = 0;
-    for (int64_t k = 0; k < count; ++k) {
-      sum += weights[k] * static_cast<accumulate_t<T>>(base[offsets[k] + begin]);
-    }
-    out[begin] = static_cast<T>(sum);
-  }
-}
-
-// line[i] += sum over k of weights[k] * base[offsets[k] + i]; for lines too short to be worth registers
+// line[i] += sum over k of weights[k] * base[offsets[k] + i]
 template <typename T>
 MMDET_CLONES void add_rows(const T* base, const int64_t* offsets, const accumulate_t<T>* weights, int64_t count,
                            accumulate_t<T>* line, int64_t n) {
@@ -53,9 +26,9 @@ MMDET_CLONES void add_rows(const T* base, const int64_t* offsets, const accumula
   }
 }
 
-// base[offsets[k] + i] += weights[k] * row[i]
+// base[offsets[k] + i] += weights[k] * row[i]; the transpose of add_rows
 template <typename T>
-MMDET_CLONES void add_outer(T* base, const int64_t* offsets, const T* weights, int64_t count, const T* row, int64_t n) {
+MMDET_CLONES void add_to_rows(T* base, const int64_t* offsets, const T* weights, int64_t count, const T* row, int64_t n) {
   for (int64_t k = 0; k < count; ++k) {
     T* target = base + offsets[k];
     for (int64_t i = 0; i < n; ++i) {

@@ -26,7 +26,7 @@ struct Accumulate<double> {
 template <typename T>
 using accumulate_t = typename Accumulate<T>::type;
 
-// Of a tensor that is dense both ways, PyTorch says contiguous; so does this.
+// A tensor dense both ways is contiguous.
 inline bool is_channels_last(const Tensor& tensor) {
   int64_t stride = 1;
   for (int64_t dim : {1, 3, 2, 0}) {
@@ -47,16 +47,17 @@ inline Tensor empty(std::initializer_list<int64_t> sizes, ScalarType dtype, cons
   return torch::stable::empty(sizes, dtype, std::nullopt, like.device(), std::nullopt, memory_format(channels_last));
 }
 
-#define MMDET_DISPATCH(NAME, TENSOR, ...)                             \
-  THO_DISPATCH_SWITCH(TENSOR.scalar_type(), NAME,                     \
-                      THO_DISPATCH_CASE(ScalarType::Float, __VA_ARGS__) \
+// Runs a lambda with scalar_t set to the tensor's type: any that features come in, or any that sums are held in.
+#define MMDET_DISPATCH(NAME, TENSOR, ...)                               \
+  THO_DISPATCH_SWITCH(TENSOR.scalar_type(), NAME,                       \
+                      THO_DISPATCH_CASE(ScalarType::Float, __VA_ARGS__)  \
                       THO_DISPATCH_CASE(ScalarType::Double, __VA_ARGS__) \
-                      THO_DISPATCH_CASE(ScalarType::Half, __VA_ARGS__) \
+                      THO_DISPATCH_CASE(ScalarType::Half, __VA_ARGS__)   \
                       THO_DISPATCH_CASE(ScalarType::BFloat16, __VA_ARGS__))
 
-#define MMDET_DISPATCH_ACCUMULATE(NAME, TENSOR, ...)                  \
-  THO_DISPATCH_SWITCH(TENSOR.scalar_type(), NAME,                     \
-                      THO_DISPATCH_CASE(ScalarType::Float, __VA_ARGS__) \
+#define MMDET_DISPATCH_ACCUMULATE(NAME, TENSOR, ...)                    \
+  THO_DISPATCH_SWITCH(TENSOR.scalar_type(), NAME,                       \
+                      THO_DISPATCH_CASE(ScalarType::Float, __VA_ARGS__)  \
                       THO_DISPATCH_CASE(ScalarType::Double, __VA_ARGS__))
 
 }  // namespace mmdet

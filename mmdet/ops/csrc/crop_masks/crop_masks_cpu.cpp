@@ -10,10 +10,11 @@ void check_windows(const int64_t* windows, const int64_t* starts, int64_t count,
                    int64_t width) {
   for (int64_t n = 0; n < count; ++n) {
     const int64_t x1 = windows[4 * n], y1 = windows[4 * n + 1], x2 = windows[4 * n + 2], y2 = windows[4 * n + 3];
-    STD_TORCH_CHECK(0 <= x1 && x1 <= x2 && x2 <= width && 0 <= y1 && y1 <= y2 && y2 <= height, "crop_masks: window ", n,
-                    " (", x1, ", ", y1, ", ", x2, ", ", y2, ") leaves the image of ", width, " x ", height, " pixels");
-    STD_TORCH_CHECK(starts[n] + (x2 - x1) * (y2 - y1) <= pixels, "crop_masks: the windows hold more than the ", pixels,
-                    " pixels given");
+    STD_TORCH_CHECK(0 <= x1 && x1 <= x2 && x2 <= width && 0 <= y1 && y1 <= y2 && y2 <= height,
+                    "crop_masks: window ", n, " (", x1, ", ", y1, ", ", x2, ", ", y2,
+                    ") does not lie in an image of ", width, " x ", height, " pixels");
+    STD_TORCH_CHECK(0 <= starts[n] && starts[n] + (x2 - x1) * (y2 - y1) <= pixels,
+                    "crop_masks: the windows hold more than the ", pixels, " pixels given");
   }
 }
 

@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t mask = named ? index[r] : 0, start = starts[mask];
   const int64_t* window = windows + 4 * mask;
   const bool exists = named && 0 <= window[0] && window[0] <= window[2] && window[2] <= width && 0 <= window[1] &&
-      window[1] <= window[3] && window[3] <= height &&
+      window[1] <= window[3] && window[3] <= height && 0 <= start &&
       start + (window[2] - window[0]) * (window[3] - window[1]) <= num_pixels;
   const float* roi = rois + 4 * r;
   Bins<float> y(Axis<float>(roi[1], roi[3], 1, true, size, 0, height), window[1], window[3], stored);

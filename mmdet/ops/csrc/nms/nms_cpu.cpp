@@ -1,4 +1,5 @@
-// Greedy suppression on the CPU: each box, best first, is held against the kept boxes of its group. Threads share images.
+// Greedy suppression on the CPU: each box, best first, is held against the kept boxes of its group. Threads share the
+// images.
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Greedy suppression on CUDA, nothing of it on the host. First all pairs are compared: bit j of word w in row i says that
-// box i, kept, suppresses box 64 w + j. Then one block an image walks the boxes best first, a word at a time.
+// Greedy suppression on CUDA, nothing of it on the host. First all pairs are compared: bit j of word w in row i says
+// that box i, if kept, suppresses box 64 w + j. Then one block an image walks the boxes best first, a word at a time.
 #include <torch/csrc/stable/library.h>
 
 #include "../cuda_launch.h"

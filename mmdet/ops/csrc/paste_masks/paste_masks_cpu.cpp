@@ -19,7 +19,7 @@ struct Columns {
     cells.clear();
     shares.clear();
     for (int64_t pixel = x.begin(); pixel < x.end(); ++pixel) {
-      // Whole part from -1 on: rounding may put a pixel just beyond the reach of the map.
+      // Rounding may put a pixel just beyond the reach of the map.
       const float position = std::fmin(std::fmax(x.position(pixel), -1.0f), static_cast<float>(x.count));
       const float whole = std::fmin(std::floor(position), static_cast<float>(x.count - 1));
       cells.push_back(static_cast<int32_t>(whole) + 1);
@@ -29,16 +29,16 @@ struct Columns {
 };
 
 // line: a row of cells between two zeros.
-MMDET_CLONES void threshold_row(const float* line, const int32_t* cells, const float* shares, int64_t n, float threshold,
-                                bool* out) {
+MMDET_CLONES void threshold_row(const float* line, const int32_t* cells, const float* shares, int64_t n,
+                                float threshold, bool* out) {
   for (int64_t i = 0; i < n; ++i) {
     const float before = line[cells[i]], after = line[cells[i] + 1];
     out[i] = before + shares[i] * (after - before) >= threshold;
   }
 }
 
-void paste(const float* map, const Cells& y, const Cells& x, float threshold, Columns& columns, std::vector<float>& line,
-           bool* mask) {
+void paste(const float* map, const Cells& y, const Cells& x, float threshold, Columns& columns,
+           std::vector<float>& line, bool* mask) {
   columns.assign(x);
   line.assign(x.count + 2, 0.0f);
   for (int64_t i = y.begin(); i < y.end(); ++i) {

@@ -1,4 +1,4 @@
-// Predicted masks stretched over their boxes on CUDA: several blocks share a mask, and only the box's pixels are visited.
+// Predicted masks stretched over their boxes on CUDA: several blocks share a mask and visit only the box's pixels.
 #include <torch/csrc/stable/library.h>
 
 #include "../cuda_launch.h"

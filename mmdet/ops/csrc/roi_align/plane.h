@@ -88,8 +88,8 @@ class PlanePool {
         }
       }
       const int64_t start = y_->starts[p];
-      add_outer(plane, offsets_.data() + start, y_->weights.data() + start, y_->starts[p + 1] - start, line_.data(),
-                x_->span());
+      add_to_rows(plane, offsets_.data() + start, y_->weights.data() + start, y_->starts[p + 1] - start, line_.data(),
+                  x_->span());
     }
   }
 

@@ -14,7 +14,7 @@ struct Pooling {
   bool aligned;
 };
 
-// Index of the first RoI's image or level; RoIs hold the image as a floating-point number.
+// RoIs hold the image's index as a floating-point number; -1 where it is none of `count`.
 template <typename T>
 MMDET_HOST_DEVICE int64_t index_or_none(T value, int64_t count) {
   return value >= 0 && value < static_cast<T>(count) ? static_cast<int64_t>(value) : -1;

@@ -75,6 +75,7 @@ void forward(const std::vector<Tensor>& features, const Tensor& rois, const std:
     Taps<T> y, x;
     PlanePool<T> plane;
     Pixels<T> pixels;
+    std::vector<T> sums(channels);
     for (int64_t r = begin; r < end; ++r) {
       const Tensor& feature = features[levels[r]];
       const int64_t height = feature.size(2), width = feature.size(3);
@@ -91,7 +92,9 @@ void forward(const std::vector<Tensor>& features, const Tensor& rois, const std:
       for (int64_t p = 0; p < pooling.height; ++p) {
         for (int64_t q = 0; q < pooling.width; ++q, pooled += channels) {
           pixels.assign(y, p, x, q, width, channels);
-          weighted_sum(image, pixels.offsets.data(), pixels.weights.data(), pixels.count(), pooled, channels);
+          std::fill(sums.begin(), sums.end(), T(0));
+          add_rows(image, pixels.offsets.data(), pixels.weights.data(), pixels.count(), sums.data(), channels);
+          std::copy(sums.begin(), sums.end(), pooled);
         }
       }
     }
@@ -121,7 +124,10 @@ void backward(const Tensor& grad, const Tensor& rois, const std::vector<int64_t>
   const auto* grad_data = grad.const_data_ptr<T>();
   const int64_t channels = grad.size(1), bins = pooling.height * pooling.width;
   const auto images = checked_images(rois_data, rois.size(0), num_images);
-  constexpr int64_t chunk = 32;  // channels of a task: whole cache lines, so that neighbours share none
+  // Channels of a task: a share of the work for each thread, in whole cache lines so that neighbours share none.
+  constexpr int64_t line = 16;
+  const int64_t share = num_images * channels / static_cast<int64_t>(torch::stable::get_num_threads());
+  const int64_t chunk = std::max<int64_t>(share / line, 1) * line;
   const int64_t chunks = (channels + chunk - 1) / chunk;
 
   torch::stable::parallel_for(0, num_images * chunks, 1, [&](int64_t begin, int64_t end) {
@@ -149,8 +155,8 @@ void backward(const Tensor& grad, const Tensor& rois, const std::vector<int64_t>
         for (int64_t p = 0; p < pooling.height; ++p) {
           for (int64_t q = 0; q < pooling.width; ++q, pooled += channels) {
             pixels.assign(y, p, x, q, width, channels);
-            add_outer(map + first, pixels.offsets.data(), pixels.weights.data(), pixels.count(), pooled + first,
-                      last - first);
+            add_to_rows(map + first, pixels.offsets.data(), pixels.weights.data(), pixels.count(), pooled + first,
+                        last - first);
           }
         }
       }

@@ -1,5 +1,5 @@
-// RoIAlign on CUDA. A block takes one RoI: it works out the weights of its bins, then its threads share bins and channels.
-// Channels-last, a thread takes 16 bytes of channels; else neighbouring threads take neighbouring bins.
+// RoIAlign on CUDA. A block takes one RoI: it works out the weights of the bins, then its threads share bins and
+// channels. Channels-last, a thread takes 16 bytes of channels; else neighbouring threads take neighbouring bins.
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
@@ -46,7 +46,8 @@ __device__ inline double widened(double value) {
 // Walks one RoI's bins and channels, `lanes` channels at a time. visit(offset of the bin, first channel, y and x bin,
 // the bins' weights, the RoI's level or null where its image or level does not exist, offset of its image).
 template <bool channels_last, int lanes, typename Pixel, typename T, typename Visit>
-__device__ void for_each_bin(const Pyramid<Pixel, T>& pyramid, const T* rois, const Pooling& pooling, const Visit& visit) {
+__device__ void for_each_bin(const Pyramid<Pixel, T>& pyramid, const T* rois, const Pooling& pooling,
+                             const Visit& visit) {
   extern __shared__ __align__(16) unsigned char shared[];
   auto* stored = reinterpret_cast<StoredBin<T>*>(shared);
   const int64_t r = blockIdx.x;
@@ -55,10 +56,11 @@ __device__ void for_each_bin(const Pyramid<Pixel, T>& pyramid, const T* rois, co
   const int64_t wanted = pyramid.level_of == nullptr ? 0 : pyramid.level_of[r];
   const bool exists = image >= 0 && wanted >= 0 && wanted < pyramid.num_levels;
   const Level<Pixel, T>& level = pyramid.levels[exists ? wanted : 0];
-  Bins<T> y(Axis<T>(roi[2], roi[4], level.scale, pooling.aligned, pooling.height, pooling.sampling_ratio, level.height),
-            0, level.height, stored);
-  Bins<T> x(Axis<T>(roi[1], roi[3], level.scale, pooling.aligned, pooling.width, pooling.sampling_ratio, level.width),
-            0, level.width, stored + pooling.height);
+  const auto axis = [&](T lower, T upper, int64_t bins, int64_t length) {
+    return Axis<T>(lower, upper, level.scale, pooling.aligned, bins, pooling.sampling_ratio, length);
+  };
+  Bins<T> y(axis(roi[2], roi[4], pooling.height, level.height), 0, level.height, stored);
+  Bins<T> x(axis(roi[1], roi[3], pooling.width, level.width), 0, level.width, stored + pooling.height);
   y.store(pooling.height);
   x.store(pooling.width);
   __syncthreads();

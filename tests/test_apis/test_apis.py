@@ -1,0 +1,141 @@
+import json
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmdet.apis import DetInferencer, inference_detector, init_detector
+from mmdet.apis.det_inferencer import literal_config
+from mmdet.structures import DetDataSample
+
+DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
+CLASSES = ('ellipse', 'triangle', 'rectangle', 'star', 'cross')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with a config whose random weights find something, its checkpoint, and a folder of two images."""
+    folder = tmp_path_factory.mktemp('apis')
+    cfg = Config.fromfile(DEMO)
+    cfg.merge_from_dict({'model.backbone.base_channels': 16, 'model.neck.in_channels': [16, 32, 64, 128],
+                         'model.test_cfg.rcnn.score_thr': 0., 'model.test_cfg.rcnn.max_per_img': 4})
+    cfg.dump(folder / 'net.py')
+    torch.manual_seed(0)
+    model = init_detector(folder / 'net.py', device='cpu')
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=('a', 'b', 'c', 'd', 'e'), palette=[(1, 2, 3)] * 5))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / 'net.pth')
+    rng = np.random.default_rng(0)
+    (folder / 'images').mkdir()
+    for name, size in (('one.png', (90, 120)), ('two.png', (200, 100))):
+        cv2.imwrite(str(folder / 'images' / name), rng.integers(0, 255, (*size, 3), np.uint8))
+    (folder / 'images/notes.txt').write_text('no image')
+    return folder
+
+
+def assert_equal(one, other):
+    for name in ('bboxes', 'scores', 'labels', 'masks'):
+        assert torch.equal(one.pred_instances[name], other.pred_instances[name]), name
+
+
+def test_init_detector(folder):
+    model = init_detector(folder / 'net.py', folder / 'net.pth')
+    assert not model.training and model.cfg.model.backbone.depth == 18
+    assert model.dataset_meta['classes'] == ('a', 'b', 'c', 'd', 'e') and model.dataset_meta['palette'][0] == (1, 2, 3)
+    expected = torch.load(folder / 'net.pth', weights_only=True)['state_dict']['rpn_head.rpn_conv.weight']
+    assert torch.equal(model.rpn_head.rpn_conv.weight.cpu(), expected)
+    random = init_detector(Config.fromfile(folder / 'net.py'), cfg_options={'model.test_cfg.rcnn.score_thr': 0.5})
+    assert random.dataset_meta['classes'] == CLASSES and random.cfg.model.test_cfg.rcnn.score_thr == 0.5
+
+
+@pytest.mark.parametrize('palette, first', [('coco', (220, 20, 60)), ('red', (255, 0, 0)), ('none', (230, 60, 60))])
+def test_palettes(folder, palette, first):
+    assert tuple(init_detector(folder / 'net.py', palette=palette).dataset_meta['palette'][0]) == first
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_gpu_that_is_not_there_falls_back_to_the_cpu(folder):
+    assert next(init_detector(folder / 'net.py', device='cuda:0').parameters()).device.type == 'cpu'
+
+
+def test_checkpoint_of_another_model_is_refused(folder):
+    with pytest.raises(ValueError, match='net.pth does not fit MaskRCNN(.|\n)*missing in the file'):
+        init_detector(folder / 'net.py', folder / 'net.pth', cfg_options={'model.backbone.depth': 34})
+
+
+def test_inference_on_paths_arrays_and_lists(folder):
+    model = init_detector(folder / 'net.py', folder / 'net.pth')
+    path = folder / 'images/one.png'
+    result = inference_detector(model, str(path))
+    assert isinstance(result, DetDataSample)
+    assert 0 < len(result.pred_instances) <= 4 and result.pred_instances.masks.shape[1:] == (90, 120)
+    boxes = result.pred_instances.bboxes
+    assert (boxes >= 0).all() and (boxes[:, [0, 2]] <= 120).all() and (boxes[:, [1, 3]] <= 90).all()
+    assert not boxes.requires_grad
+    assert_equal(result, inference_detector(model, cv2.imread(str(path))))
+    both = inference_detector(model, [path, folder / 'images/two.png'])
+    assert len(both) == 2
+    assert_equal(result, both[0])
+
+
+def test_missing_image_is_named(folder):
+    with pytest.raises(FileNotFoundError, match='none.jpg does not exist'):
+        inference_detector(init_detector(folder / 'net.py'), 'none.jpg')
+
+
+def test_inferencer_on_a_folder(folder, tmp_path):
+    inferencer = DetInferencer(str(folder / 'net.py'), str(folder / 'net.pth'), show_progress=False)
+    results = inferencer(str(folder / 'images'), out_dir=str(tmp_path), no_save_pred=False, pred_score_thr=0.)
+    assert len(results['predictions']) == len(results['visualization']) == 2
+    assert {path.name for path in (tmp_path / 'vis').iterdir()} == {'one.png', 'two.png'}
+    prediction = json.loads((tmp_path / 'preds/two.json').read_text())
+    assert prediction == json.loads(json.dumps(results['predictions'][1]))
+    assert prediction['masks'][0]['size'] == [200, 100] and len(prediction['bboxes'][0]) == 4
+    assert results['visualization'][1].shape == (200, 100, 3)
+    expected = inference_detector(inferencer.model, folder / 'images/two.png')
+    np.testing.assert_allclose(prediction['bboxes'], expected.pred_instances.bboxes.cpu(), atol=1e-3)
+
+
+def test_batches_change_nothing(folder):
+    inferencer = DetInferencer(folder / 'net.py', folder / 'net.pth', show_progress=False)
+    image = cv2.imread(str(folder / 'images/one.png'))
+    one, = inferencer(image)['predictions']
+    many = inferencer([image] * 3, batch_size=2)['predictions']
+    assert len(many) == 3
+    for prediction in many:
+        np.testing.assert_allclose(prediction['scores'], one['scores'], rtol=1e-4)
+
+
+def test_inferencer_options(folder, tmp_path, capsys):
+    inferencer = DetInferencer(folder / 'net.py', folder / 'net.pth', show_progress=False)
+    image = cv2.imread(str(folder / 'images/one.png'))
+    assert inferencer(image)['visualization'] == []
+    results = inferencer([image, image], return_vis=True, return_datasamples=True, print_result=True)
+    assert isinstance(results['predictions'][0], DetDataSample) and len(results['visualization']) == 2
+    assert 'pred_instances' in capsys.readouterr().out
+    inferencer([image, image], out_dir=str(tmp_path))
+    assert [path.name for path in sorted((tmp_path / 'vis').iterdir())] == ['00000003.jpg', '00000004.jpg']
+    inferencer(image, out_dir=str(tmp_path / 'none'), no_save_vis=True)
+    assert not (tmp_path / 'none').exists()
+    with pytest.raises(FileNotFoundError, match='holds no image'):
+        inferencer(str(tmp_path))
+
+
+def test_inferencer_with_the_config_of_the_checkpoint(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        inferencer = DetInferencer(weights=folder / 'net.pth', device='cpu', show_progress=False)
+    assert inferencer.cfg.model.backbone.base_channels == 16
+    with pytest.raises(ValueError, match='needs a config'):
+        DetInferencer()
+
+
+def test_config_of_a_checkpoint_is_read_not_run():
+    cfg = Config(dict(a=dict(b=[1, -2.5, None], c=('x', dict(d=True))), e={'f-g': 1e-5}, n=None))
+    assert literal_config(cfg.pretty_text) == cfg._cfg_dict.to_dict()
+    for text in ("a = __import__('os').getcwd()", 'import os', 'a = dict(b=open("x"))', 'a.b = 1', 'a = ('):
+        with pytest.raises(ValueError, match='no list of plain values'):
+            literal_config(text)
