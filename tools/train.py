@@ -2,6 +2,7 @@
 import argparse
 
 from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run
+from mmdet.engine.norm_option import NORMS, apply_norm
 from mmdet.registry import RUNNERS
 from mmdet.utils import register_all_modules
 
@@ -14,6 +15,8 @@ def parse_args():
                         help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from this checkpoint, or without a path from the last one of the work dir')
+    parser.add_argument('--norm', choices=NORMS, help='this norm in FPN, box head and mask head, and in the backbone '
+                                                      'where its norms are trained; a 2fc box head becomes 4conv1fc')
     add_run_options(parser)
     return parser.parse_args()
 
@@ -24,6 +27,8 @@ def main():
     missing = [key for key in ('train_dataloader', 'train_cfg', 'optim_wrapper') if cfg.get(key) is None]
     if missing:
         raise ValueError(f'config {args.config} cannot be trained: it has no {", ".join(missing)}')
+    if args.norm:
+        apply_norm(cfg, args.norm)
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

@@ -9,7 +9,8 @@ import numpy as np
 
 SHAPES = ('ellipse', 'triangle', 'rectangle', 'star', 'cross')
 SCALE = 2
-LEAST_VISIBLE = 0.4  # of its own pixels that every object keeps visible
+TILT = np.pi / 9  # radians by which a shape may lean
+LEAST_VISIBLE = 0.55  # of its own pixels that every object keeps visible
 
 
 class Item(NamedTuple):
@@ -51,13 +52,13 @@ def outline(label: int, rng: np.random.Generator) -> np.ndarray:
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         return np.stack([np.cos(angle), np.sin(angle) * rng.uniform(0.6, 1)], axis=1)
     if name == 'triangle':
-        angle = np.arange(3) * 2 * np.pi / 3 + rng.uniform(-0.25, 0.25, 3)
+        angle = (np.arange(3) - 0.75) * 2 * np.pi / 3 + rng.uniform(-0.25, 0.25, 3)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
     if name == 'rectangle':
         angle = rng.uniform(0.45, np.pi / 4)
         return np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (np.cos(angle), np.sin(angle))
     if name == 'star':
-        angle, reach = np.arange(10) * np.pi / 5, np.where(np.arange(10) % 2, rng.uniform(0.38, 0.5), 1)
+        angle, reach = (np.arange(10) - 2.5) * np.pi / 5, np.where(np.arange(10) % 2, rng.uniform(0.38, 0.5), 1)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1) * reach[:, None]
     arm = rng.uniform(0.22, 0.34)
     return np.array([[1, arm], [arm, arm], [arm, 1], [-arm, 1], [-arm, arm], [-1, arm],
@@ -65,8 +66,8 @@ def outline(label: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _place(rng, label, radius, centre, shape):
-    """Mask (uint8 0 or 1, of `shape`) of a shape turned by a random angle."""
-    turn = rng.uniform(0, 2 * np.pi)
+    """Mask (uint8 0 or 1, of `shape`) of a shape, tilted by up to 20 degrees."""
+    turn = rng.uniform(-TILT, TILT)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     points = (outline(label, rng) @ rotation * radius + centre) * SCALE
     mask = np.zeros(shape, np.uint8)
@@ -150,6 +151,6 @@ def _pattern(rng, width, height):
     u = (xx * np.cos(turn) + yy * np.sin(turn)) * (2 * np.pi / period)
     v = (yy * np.cos(turn) - xx * np.sin(turn)) * (2 * np.pi / period)
     waves = (np.zeros_like(u), np.sin(u), np.sin(u) * np.sin(v) * 2, np.cos(u) + np.cos(v) - 0.8)
-    share = (waves[rng.integers(4)] * 2).clip(0, 1)[..., None] * rng.uniform(0.4, 1)
+    share = (waves[rng.integers(4)] * 2).clip(0, 1)[..., None] * rng.uniform(0.15, 0.5)
     light = 1 + 0.25 * ((xx + yy) / (width + height) - 0.5)
     return (first + (second - first) * share) * light[..., None]

@@ -3,8 +3,10 @@ from . import compat, hooks
 from .amp import AmpOptimWrapper
 from .log_processor import LogProcessor
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop
+from .pretrained import PretrainedInit
 from .runner import Runner
 
 compat.apply()
 
-__all__ = ['AmpOptimWrapper', 'EpochBasedTrainLoop', 'IterBasedTrainLoop', 'LogProcessor', 'Runner', 'ValLoop', 'hooks']
+__all__ = ['AmpOptimWrapper', 'EpochBasedTrainLoop', 'IterBasedTrainLoop', 'LogProcessor', 'PretrainedInit', 'Runner',
+           'ValLoop', 'hooks']

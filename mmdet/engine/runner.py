@@ -1,4 +1,5 @@
 """The Runner: mmengine's, on any number of CPU processes or GPUs, with exact resume and named misfits."""
+import functools
 import importlib.util
 import os
 import platform
@@ -102,9 +103,10 @@ class Runner(_Runner):
         return super().val()
 
     def _init_model_weights(self):
-        if self.resume_from() is None:  # the checkpoint holds every weight: no need for the pretrained ones
+        if self.resume_from is None:  # the checkpoint holds every weight: no need for the pretrained ones
             super()._init_model_weights()
 
+    @functools.cached_property
     def resume_from(self) -> str | None:
         """The checkpoint that training goes on from: the one asked for, else the last of the work_dir, else None."""
         if not self._resume:
@@ -112,18 +114,18 @@ class Runner(_Runner):
         if self._load_from is not None:
             return self._load_from
         latest = find_latest_checkpoint(self.work_dir)
-        if latest is None:
+        if not latest:
             self.logger.info(f'No checkpoint to resume from in {self.work_dir}: training starts from the beginning')
-        elif not Path(latest).exists():  # the work_dir has moved
+            return None
+        if not Path(latest).exists():  # the work_dir has moved
             latest = str(Path(self.work_dir, Path(latest).name))
         return latest
 
     def load_or_resume(self):
         if self._has_loaded:
             return
-        resume_from = self.resume_from()
-        if resume_from is not None:
-            self.resume(resume_from)
+        if self.resume_from is not None:
+            self.resume(self.resume_from)
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
 

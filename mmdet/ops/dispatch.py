@@ -2,7 +2,6 @@
 
 MMDET_OPS=mmdet or MMDET_OPS=torchvision forces either.
 """
-import functools
 import logging
 import multiprocessing
 import os
@@ -12,25 +11,32 @@ import torch
 from mmdet.ops import extension
 
 
-def _load_extension():
-    """The compiled operators and the types of device they have kernels for; (None, ()) where torchvision serves."""
+class Kernels(dict):
+    """The operators by type of device: the extension's where it has kernels for it, else torchvision's."""
+
+    def __missing__(self, device_type):
+        from mmdet.ops import fallback  # only here: importing torchvision takes a second
+        return fallback
+
+
+def _load():
     wanted = os.environ.get('MMDET_OPS', '')
     if wanted not in ('', 'mmdet', 'torchvision'):
         raise ValueError(f'MMDET_OPS={wanted!r}: must be mmdet, torchvision or unset')
     if wanted == 'torchvision':
-        return None, ()
+        return Kernels()
     try:
         operators = extension.load()
     except (ImportError, OSError) as error:
         if wanted == 'mmdet':
             raise ImportError(f'MMDET_OPS=mmdet, but the extension does not load: {error}') from error
         _say(f'torchvision.ops serves instead of the compiled extension: {error}')
-        return None, ()
+        return Kernels()
     if extension.has_cuda():
-        return operators, ('cpu', 'cuda', 'meta')
+        return Kernels(cpu=operators, cuda=operators, meta=operators)
     if torch.cuda.is_available():
         _say('the extension was built without CUDA, so torchvision.ops serves on GPUs (MMDET_CUDA=1 builds it)')
-    return operators, ('cpu', 'meta')
+    return Kernels(cpu=operators, meta=operators)
 
 
 def _say(message):
@@ -38,18 +44,9 @@ def _say(message):
         logging.getLogger('mmdet').warning('mmdet.ops: %s', message)
 
 
-_operators, _devices = _load_extension()
-
-
-@functools.cache
-def kernels(device):
-    """The operators for tensors of a device: the extension's where it has kernels for it."""
-    if device.type in _devices:
-        return _operators
-    from mmdet.ops import fallback  # only here: importing torchvision takes a second
-    return fallback
+kernels = _load()
 
 
 def backend(device='cpu'):
     """Who computes on this type of device: 'mmdet', the compiled extension, or 'torchvision'."""
-    return 'mmdet' if torch.device(device).type in _devices else 'torchvision'
+    return 'mmdet' if torch.device(device).type in kernels else 'torchvision'

@@ -33,7 +33,8 @@ def crop_masks(pixels, windows, rois, index, size, height, width):
         raise ValueError(f'crop_masks: size must be positive, got {size}')
     areas = (windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])
     starts = areas.cumsum(0) - areas
-    return kernels(rois.device).crop_masks(pixels, windows, starts, rois.detach().float(), index, size, height, width)
+    rois = rois.detach().float()
+    return kernels[rois.device.type].crop_masks(pixels, windows, starts, rois, index, size, height, width)
 
 
 def paste_masks(probs, boxes, height, width, threshold):
@@ -57,4 +58,5 @@ def paste_masks(probs, boxes, height, width, threshold):
         raise ValueError(f'paste_masks: probs are on {probs.device}, boxes on {boxes.device}')
     if not threshold > 0:
         raise ValueError(f'paste_masks: threshold must be positive (all outside the boxes is 0), got {threshold}')
-    return kernels(probs.device).paste_masks(probs.detach().float(), boxes.detach().float(), height, width, threshold)
+    probs, boxes = probs.detach().float(), boxes.detach().float()
+    return kernels[probs.device.type].paste_masks(probs, boxes, height, width, threshold)

@@ -55,7 +55,7 @@ def nms_images(boxes, scores, groups, iou_threshold, max_keep):
 
 def _suppress(boxes, order, groups, count, iou_threshold, max_keep):
     boxes = boxes.detach().to(torch.float64 if boxes.dtype == torch.float64 else torch.float32)
-    return kernels(boxes.device).nms(boxes, order, groups, count, iou_threshold, max_keep)
+    return kernels[boxes.device.type].nms(boxes, order, groups, count, iou_threshold, max_keep)
 
 
 def _check(boxes, scores, groups, dim):

@@ -53,5 +53,6 @@ def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_rat
         if feature.device != rois.device:
             raise ValueError(f'roi_align: features are on {feature.device}, rois on {rois.device}')
     rois = rois.to(torch.float64 if first.dtype == torch.float64 else torch.float32)
-    return kernels(rois.device).roi_align(features, rois, levels, [float(scale) for scale in spatial_scales], height,
-                                          width, max(sampling_ratio, 0), aligned)
+    scales = [float(scale) for scale in spatial_scales]
+    return kernels[rois.device.type].roi_align(features, rois, levels, scales, height, width, max(sampling_ratio, 0),
+                                               aligned)

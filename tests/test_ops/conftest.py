@@ -1,10 +1,9 @@
 """Each test of an operator runs on every device, by the extension and by torchvision."""
-import importlib
-
 import pytest
 import torch
 
 from mmdet import ops
+from mmdet.ops.dispatch import kernels
 
 
 @pytest.fixture(params=['cpu', pytest.param('cuda', marks=pytest.mark.gpu)])
@@ -21,11 +20,7 @@ def extension(device):
 
 @pytest.fixture(params=['mmdet', 'torchvision'])
 def served_by(request, device, monkeypatch):
-    dispatch = importlib.import_module('mmdet.ops.dispatch')
     if request.param == 'torchvision':
-        monkeypatch.setattr(dispatch, '_devices', ())
-        dispatch.kernels.cache_clear()
-    elif ops.backend(device) != 'mmdet':
+        monkeypatch.delitem(kernels, device.type, raising=False)
+    if ops.backend(device) != request.param:
         pytest.skip(f'the extension was not built for {device}')
-    yield request.param
-    dispatch.kernels.cache_clear()

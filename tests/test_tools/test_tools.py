@@ -3,8 +3,10 @@ import json
 import os
 import pickle
 import re
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -174,3 +176,15 @@ def test_print_config(tiny, tmp_path):
                cwd=tmp_path)
     assert 'depth=34' in text and '_base_' not in text
     assert 'depth=34' in run('print_config.py', tmp_path / 'all.py', cwd=tmp_path)
+
+
+def test_two_machines(tiny):
+    """Two launchers on this machine stand for one on each of two: both must end well, and rank 0 writes."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = str(sock.getsockname()[1])
+    with ThreadPoolExecutor() as pool:
+        logs = list(pool.map(lambda rank: run('dist_train.sh', tiny, 1, '--work-dir', 'nodes', '--cfg-options',
+                                              'train_cfg.max_epochs=1', cwd=tiny.parent, NNODES='2', PORT=port,
+                                              NODE_RANK=rank, MASTER_ADDR='127.0.0.1'), '01'))
+    assert 'Processes  2, launcher pytorch' in logs[0] and (tiny.parent / 'nodes/epoch_1.pth').exists()

@@ -28,7 +28,8 @@ MMDET_CLONES void add_rows(const T* base, const int64_t* offsets, const accumula
 
 // base[offsets[k] + i] += weights[k] * row[i]; the transpose of add_rows
 template <typename T>
-MMDET_CLONES void add_to_rows(T* base, const int64_t* offsets, const T* weights, int64_t count, const T* row, int64_t n) {
+MMDET_CLONES void add_to_rows(T* base, const int64_t* offsets, const T* weights, int64_t count, const T* row,
+                              int64_t n) {
   for (int64_t k = 0; k < count; ++k) {
     T* target = base + offsets[k];
     for (int64_t i = 0; i < n; ++i) {

@@ -76,7 +76,8 @@ __device__ void for_each_bin(const Pyramid<Pixel, T>& pyramid, const T* rois, co
 }
 
 template <bool channels_last>
-__device__ int64_t pixel_offset(int64_t i, int64_t j, int64_t channel, int64_t height, int64_t width, int64_t channels) {
+__device__ int64_t pixel_offset(int64_t i, int64_t j, int64_t channel, int64_t height, int64_t width,
+                                int64_t channels) {
   return channels_last ? (i * width + j) * channels + channel : (channel * height + i) * width + j;
 }
 

@@ -1,0 +1,31 @@
+"""init_cfg = dict(type='Pretrained', checkpoint=...): weights of another training into a part of the model."""
+import logging
+
+from mmengine.logging import print_log
+from mmengine.model import PretrainedInit as _PretrainedInit
+from mmengine.model import update_init_info
+
+from mmdet.checkpoints import load_weights, read_checkpoint, weights_of
+from mmdet.registry import WEIGHT_INITIALIZERS
+
+
+@WEIGHT_INITIALIZERS.register_module(name='Pretrained')
+class PretrainedInit(_PretrainedInit):
+    """mmengine's, which here raises ValueError when nothing in the checkpoint fits, and says in a table what does not.
+
+    checkpoint: path, URL, torchvision:// or open-mmlab:// name. prefix: the part of the checkpoint to take, 'backbone.'.
+    A classifier that is left over (ImageNet's) is expected and not reported.
+    """
+
+    def __call__(self, module):
+        weights = weights_of(read_checkpoint(self.checkpoint, self.map_location))
+        if self.prefix:
+            prefix = self.prefix.removesuffix('.') + '.'
+            weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        misfit = load_weights(module, weights, source=f'init_cfg.checkpoint {self.checkpoint}')
+        misfit = misfit._replace(left_over=[name for name in misfit.left_over if not name.startswith('fc.')])
+        print_log(f'{type(module).__name__} takes its weights from {self.checkpoint}', 'current')
+        if misfit:
+            print_log(f'{self.checkpoint} does not fit everywhere:\n{misfit}', 'current', logging.WARNING)
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=f'Pretrained: {self.checkpoint}')
