@@ -41,7 +41,8 @@ def draw(model, dataset, folder):
 
 def main():
     parser = argparse.ArgumentParser(description='Train, test and draw on generated shapes')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='gets logs, checkpoints, pictures')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'),
+                        help='gets logs, checkpoints, pictures (%(default)s)')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint of the work dir')
     add_config_options(parser)
     args = parser.parse_args()
@@ -63,7 +64,8 @@ def main():
         rows.append([name] + [f'{metrics[f"coco/{metric}_{key}"]:.3f}' for key in ('mAP', 'mAP_50', 'mAP_75')])
     print(f'\nTrained in {minutes:.1f} minutes. On {len(runner.test_dataloader.dataset)} images it has never seen:')
     print(AsciiTable(rows).table)
-    print(f'Checkpoint: {cfg.load_from}\nPictures, ground truth left and predictions right: {args.work_dir / "pictures"}')
+    print(f'Checkpoint: {cfg.load_from}')
+    print(f'Pictures, ground truth left and predictions right: {args.work_dir / "pictures"}')
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ from mmdet.registry import WEIGHT_INITIALIZERS
 class PretrainedInit(_PretrainedInit):
     """mmengine's, which here raises ValueError when nothing in the checkpoint fits, and says in a table what does not.
 
-    checkpoint: path, URL, torchvision:// or open-mmlab:// name. prefix: the part of the checkpoint to take, 'backbone.'.
+    checkpoint: path, URL, torchvision:// or open-mmlab:// name. prefix: the part of it to take, such as 'backbone.'.
     A classifier that is left over (ImageNet's) is expected and not reported.
     """
 
