@@ -70,6 +70,7 @@ def test_masks_are_read_where_they_are_trained():
         cfg = read_config(str(ROOT / 'configs' / path))
         with_mask = cfg.model.type == 'MaskRCNN'
         for loader in (cfg.train_dataloader, cfg.val_dataloader):
-            steps = {step.type: step for step in loader.dataset.pipeline}
+            dataset = loader.dataset.get('dataset', loader.dataset)  # inside RepeatDataset
+            steps = {step.type: step for step in dataset.pipeline}
             assert steps['LoadAnnotations'].get('with_mask', False) == with_mask, path
         assert ('segm' in cfg.val_evaluator.metric) == with_mask, path
