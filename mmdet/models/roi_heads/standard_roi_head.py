@@ -91,7 +91,7 @@ class StandardRoIHead(BaseModule):
         """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks bool (D, H, W).
 
         Args:
-            samples: DetDataSamples that tell img_shape and, to rescale, ori_shape and scale_factor (w, h).
+            samples: DetDataSamples that tell img_shape and, to rescale, ori_shape and scale_factor (w, h; absent: 1).
             rescale: results lie in the original image, not in the resized one.
         """
         image_sizes = proposals.new_tensor([sample.img_shape[:2] for sample in samples])
@@ -104,7 +104,7 @@ class StandardRoIHead(BaseModule):
             size = sample.img_shape[:2]
             if rescale:
                 size = sample.ori_shape[:2]
-                boxes = boxes / boxes.new_tensor(sample.scale_factor).repeat(2)
+                boxes = boxes / boxes.new_tensor(sample.get('scale_factor', (1., 1.))).repeat(2)
             result = InstanceData(bboxes=boxes, scores=scores, labels=labels)
             if probs is not None:
                 result.masks = paste_masks(probs[i], boxes, *size, self.test_cfg['mask_thr_binary'])
