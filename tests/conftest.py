@@ -1,6 +1,9 @@
-"""Runs the tests marked gpu only where there is one, and says so."""
+"""What all tests share; those marked gpu run only where there is one, which is said."""
+import logging
+
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 
 def pytest_collection_modifyitems(items):
@@ -8,3 +11,13 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker('gpu'):
                 item.add_marker(pytest.mark.skip(reason='no CUDA device'))
+
+
+@pytest.fixture
+def log(caplog):
+    """What is logged through mmengine's current logger."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO)
+    yield caplog
+    logger.removeHandler(caplog.handler)

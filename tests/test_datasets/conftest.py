@@ -1,26 +1,14 @@
 import json
-import logging
 
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 
 @pytest.fixture(autouse=True)
 def mmdet_scope():
     init_default_scope('mmdet')
-
-
-@pytest.fixture
-def log(caplog):
-    """What is logged through mmengine's current logger."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def blocks(height, width):

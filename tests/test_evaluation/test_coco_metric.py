@@ -1,5 +1,4 @@
 import json
-import logging
 from collections import defaultdict
 
 import numpy as np
@@ -8,7 +7,6 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.fileio import load
-from mmengine.logging import MMLogger
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -70,15 +68,6 @@ def run(samples, classes=CLASSES, **kwargs):
 @pytest.fixture
 def ann_file(tmp_path):
     return coco_file(tmp_path / 'ann.json')
-
-
-@pytest.fixture
-def log(caplog):
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def test_perfect_predictions(evaluator, ann_file):

@@ -4,6 +4,7 @@ import math
 import torch
 
 from mmdet.registry import TASK_UTILS
+from mmdet.structures import clip_boxes
 
 MAX_LOG_RATIO = abs(math.log(16 / 1000))
 
@@ -54,6 +55,5 @@ class DeltaXYWHBBoxCoder:
         half = size * deltas[..., 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * 0.5
         decoded = torch.cat([centre - half, centre + half], dim=-1)
         if image_sizes is not None and self.clip_border:
-            limit = image_sizes.flip(-1).repeat(*[1] * (image_sizes.dim() - 1), 2)
-            decoded = torch.minimum(decoded.clamp(min=0), limit)
+            decoded = clip_boxes(decoded, image_sizes[..., 0], image_sizes[..., 1])
         return decoded
