@@ -5,4 +5,3 @@ norm_cfg = dict(type='CBN', buffer_num=3, burnin=8, requires_grad=True)
 model = dict(
     neck=dict(norm_cfg=norm_cfg),
     roi_head=dict(bbox_head=dict(norm_cfg=norm_cfg), mask_head=dict(norm_cfg=norm_cfg)))
-custom_hooks = [dict(type='CBNHook')]

@@ -32,6 +32,3 @@ def apply_norm(cfg: Config, norm: str) -> None:
     if head.type == 'Shared2FCBBoxHead':
         head.type = 'Shared4Conv1FCBBoxHead'
         head.conv_out_channels = head.in_channels
-    if norm == 'CBN':
-        hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') != 'CBNHook']
-        cfg.custom_hooks = [*hooks, dict(type='CBNHook')]

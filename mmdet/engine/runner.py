@@ -31,7 +31,8 @@ BACKEND_PACKAGES = {'TensorboardVisBackend': 'tensorboard', 'WandbVisBackend': '
 # mmengine warns the user of its own use of a class of its own, and lists every parameter with paramwise_cfg.
 NOISE = re.compile('"(FileClient|HardDiskBackend)"|^paramwise_options|is skipped since its requires_grad=False$')
 # Hooks that every run has unless its config sets them to None.
-CHECKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss': dict(type='CheckInvalidLossHook')}
+STANDING_HOOKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss': dict(type='CheckInvalidLossHook'),
+                  'cbn': dict(type='CBNHook')}
 
 
 @RUNNERS.register_module()
@@ -80,8 +81,9 @@ class Runner(_Runner):
         return logger
 
     def register_default_hooks(self, hooks=None):
-        hooks = {**CHECKS, **(hooks or {})}
-        super().register_default_hooks({name: hook for name, hook in hooks.items() if hook or name not in CHECKS})
+        hooks = {**STANDING_HOOKS, **(hooks or {})}
+        super().register_default_hooks({name: hook for name, hook in hooks.items()
+                                        if hook or name not in STANDING_HOOKS})
 
     def get_hooks_info(self):
         return '\n'.join(f'    {type(hook).__name__:<24} {hook.priority}' for hook in self.hooks)

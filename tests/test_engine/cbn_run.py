@@ -29,10 +29,9 @@ class ToyConvModel(BaseModel):
         return dict(loss=(x - torch.stack(inputs)[:, 0]).square().mean())
 
 
-def train(work_dir, norm_cfg=None, hooks=('CBNHook',), **options):
+def train(work_dir, norm_cfg=None, hooks=(), **options):
     model = dict(type='ToyConvModel', norm_cfg=norm_cfg or dict(type='CBN', buffer_num=2, burnin=0.5))
-    hooks = [hook if isinstance(hook, dict) else dict(type=hook) for hook in hooks]
-    return toy_run.train(work_dir, **{'model': model, **options, 'custom_hooks': hooks})
+    return toy_run.train(work_dir, **{'model': model, **options, 'custom_hooks': list(hooks)})
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ def test_an_epoch_has_as_many_iterations_as_the_loader(tmp_path):
 
 def test_without_the_hook_a_burnin_in_epochs_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match='CBNHook'):
-        cbn_run.train(tmp_path, dict(type='CBN', burnin=1), hooks=())
+        cbn_run.train(tmp_path, dict(type='CBN', burnin=1), **{'default_hooks.cbn': None})
 
 
 @pytest.mark.parametrize('iteration', [1, 2, 3, 6])

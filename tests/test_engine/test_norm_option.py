@@ -34,7 +34,6 @@ def test_mask_rcnn(norm):
     assert cfg.model.backbone == backbone
     assert norms_by_place(cfg) == dict(backbone=({torch.nn.BatchNorm2d}, 53), neck=({CLASSES[norm]}, 8),
                                        bbox_head=({CLASSES[norm]}, 4), mask_head=({CLASSES[norm]}, 4))
-    assert ('CBNHook' in str(cfg.get('custom_hooks'))) == (norm == 'CBN')
     assert Config.fromstring(cfg.dump(), '.py').model == cfg.model  # what is written beside the log
 
 
@@ -54,7 +53,6 @@ def test_a_backbone_that_trains_its_norms_gets_it_too_and_options_of_the_same_ty
     kinds = norms_by_place(cfg)
     assert set(kinds) == {'backbone', 'neck', 'bbox_head', 'mask_head'}
     assert all(types == {CBN} for types, _ in kinds.values())
-    assert cfg.custom_hooks == [dict(type='CBNHook')]
 
 
 def test_mistakes_are_named():

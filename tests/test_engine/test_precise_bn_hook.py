@@ -59,7 +59,7 @@ def test_statistics_are_those_of_all_the_data(tmp_path, kind):
 
 def test_it_changes_nothing_else(tmp_path):
     cbn_run.train(tmp_path / 'without')
-    cbn_run.train(tmp_path / 'with', hooks=('CBNHook', PRECISE))
+    cbn_run.train(tmp_path / 'with', hooks=[PRECISE])
     without, precise = (read_checkpoint(tmp_path / f'{name}/epoch_3.pth') for name in ('without', 'with'))
     weights = precise['state_dict']
     differ = {name for name, value in without['state_dict'].items() if not torch.equal(value, weights[name])}
@@ -68,5 +68,5 @@ def test_it_changes_nothing_else(tmp_path):
 
 
 def test_by_iterations(tmp_path):
-    runner = cbn_run.train(tmp_path, hooks=('CBNHook', dict(PRECISE, interval=5, by_epoch=False)))
+    runner = cbn_run.train(tmp_path, hooks=[dict(PRECISE, interval=5, by_epoch=False)])
     assert runner.model.stem.bn.num_batches_tracked == 12

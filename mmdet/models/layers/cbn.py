@@ -69,9 +69,9 @@ class CBN(nn.BatchNorm2d):
         if not self.recording or self.buffer_num == 0:
             return 0
         if self.burnin_iters is None:
-            raise RuntimeError(f'norm_cfg: burnin={self.burnin} counts epochs, and their length is not known. Put '
-                               "dict(type='CBNHook') into custom_hooks, call set_epoch_length(len(loader)) of each CBN "
-                               'in a loop of your own, or give burnin_iters')
+            raise RuntimeError(f'norm_cfg: burnin={self.burnin} counts epochs, and their length is not known. '
+                               'CBNHook tells it; in a loop of your own call set_epoch_length(len(loader)) of each '
+                               'CBN, or give burnin_iters in place of burnin')
         if self.iteration >= self.burnin_iters:
             return self.buffer_num
         return self.buffer_num * self.iteration // self.burnin_iters if self.ramp == 'linear' else 0
