@@ -4,57 +4,13 @@ import os
 import pickle
 import re
 import socket
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).parents[2]
-TINY = '''_base_ = {base!r}
-data_root = {root!r}
-model = dict(backbone=dict(base_channels=16), neck=dict(in_channels=[16, 32, 64, 128], out_channels=16),
-             rpn_head=dict(in_channels=16, feat_channels=16),
-             roi_head=dict(bbox_roi_extractor=dict(out_channels=16),
-                           bbox_head=dict(in_channels=16, fc_out_channels=16),
-                           mask_roi_extractor=dict(out_channels=16),
-                           mask_head=dict(num_convs=1, in_channels=16, conv_out_channels=16)),
-             test_cfg=dict(rcnn=dict(score_thr=0., max_per_img=5)))
-train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root, indices=16))
-val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root, indices=8))
-test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
-test_evaluator = val_evaluator
-train_cfg = dict(max_epochs=2, val_interval=2)
-param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4)]
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
-'''
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory):
-    """A config outside the repository whose training takes seconds, and the folder it lies in."""
-    folder = tmp_path_factory.mktemp('elsewhere')
-    from mmdet.datasets.shapes import make_shapes
-    make_shapes(str(folder / 'shapes'), num_train=16, num_val=8)
-    text = TINY.format(base=str(ROOT / 'configs/demo/mask-rcnn_demo.py'), root=str(folder / 'shapes') + '/')
-    (folder / 'tiny.py').write_text(text)
-    return folder / 'tiny.py'
-
-
-def run(tool, *args, cwd, fails=False, **env):
-    if tool.endswith('.sh'):
-        command = [str(ROOT / 'tools' / tool)]
-    else:
-        command = [sys.executable, str(ROOT / 'tools' / tool)]
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1',
-           'CUDA_VISIBLE_DEVICES': '-1', **env}
-    done = subprocess.run([*command, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True)
-    assert (done.returncode != 0) == fails, done.stdout[-2000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
+from run_tool import ROOT, run
 
 
 def metrics(text, mode):

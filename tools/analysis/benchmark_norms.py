@@ -1,12 +1,11 @@
-"""Times convolution + norm, forward and backward, for each norm: python tools/analysis/benchmark_norms.py
+"""Times convolution + norm, forward and backward, for each norm in turns: python tools/analysis/benchmark_norms.py
 
-The norms take turns, so that what else runs on the machine hits them alike; the table shows medians and ratios to BN.
+Ratios are to BN.
 """
 import argparse
-import statistics
-import time
 
 import torch
+from timing import alternate, machine, markdown, rows
 
 from mmdet.models.layers import build_norm_layer, conv_norm
 
@@ -28,7 +27,7 @@ def parse_args():
 
 
 def make_step(shape, name, args):
-    """A function that runs forward and backward once and waits for the device."""
+    """A function that runs forward and backward once."""
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
     channels = shape[1]
     torch.manual_seed(0)
@@ -44,28 +43,19 @@ def make_step(shape, name, args):
         with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
             out = conv_norm(x, conv, norm)
         torch.autograd.grad(out, [x, *learned], grad)
-        if x.is_cuda:
-            torch.cuda.synchronize()
     return step
 
 
 def main():
     args = parse_args()
+    print(f'{machine()}, {args.dtype or "float32"}\n')
+    lines = []
     for text in args.shapes:
         shape = tuple(int(size) for size in text.split('x'))
         steps = {name: make_step(shape, name, args) for name in args.norms}
-        times = {name: [] for name in steps}
-        for i in range(-5, args.repeats):  # the first fill caches and CBN's history
-            for name, step in steps.items():
-                start = time.perf_counter()
-                step()
-                if i >= 0:
-                    times[name].append((time.perf_counter() - start) * 1000)
-        medians = {name: statistics.median(values) for name, values in times.items()}
-        print(f'{text}, {args.kernel_size}x{args.kernel_size} convolution, {args.device}, {args.dtype or "float32"}')
-        for name, median in medians.items():
-            ratio = f'{median / medians["BN"]:6.2f} x BN' if 'BN' in medians else ''
-            print(f'  {name:<10} {median:8.2f} ms (least {min(times[name]):.2f}) {ratio}')
+        times = alternate(steps, args.repeats, warmup=5)  # the first fill caches and CBN's history
+        lines += rows(f'{text}, {args.kernel_size}x{args.kernel_size}', times, 'BN')
+    print(markdown(lines))
 
 
 if __name__ == '__main__':

@@ -1,0 +1,96 @@
+"""The benchmarks and comparisons in their short form: they run and their tables hold what they promise."""
+import importlib.util
+import math
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from run_tool import ROOT, run
+
+ANALYSIS = ROOT / 'tools/analysis'
+
+
+def load(name, monkeypatch):
+    """A script of tools/analysis as a module."""
+    monkeypatch.syspath_prepend(str(ANALYSIS))
+    spec = importlib.util.spec_from_file_location(name, ANALYSIS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def table(text):
+    """Cells of the lines that are table rows, without the head."""
+    lines = [[cell.strip() for cell in line.strip('| \n').split('|')] for line in text.splitlines() if '|' in line]
+    return [line for line in lines if not set(line[0]) <= {'-'}][1:]
+
+
+def test_functions_take_turns(monkeypatch):
+    timing = load('timing', monkeypatch)
+    called = []
+    times = timing.alternate({'a': lambda: called.append('a'), 'b': lambda: called.append('b')}, 3, warmup=1)
+    assert ''.join(called) == 'abababab' and [len(times[name]) for name in 'ab'] == [3, 3]
+
+
+def test_ratio_is_of_medians(monkeypatch):
+    timing = load('timing', monkeypatch)
+    lines = timing.rows('what', {'ours': [0.002, 0.001, 0.009], 'theirs': [0.004, 0.004, 0.004]}, 'theirs')
+    assert [(line[1], line[2], line[4]) for line in lines] == [('ours', '2', '0.50'), ('theirs', '4', '1.00')]
+    text = timing.markdown(lines).splitlines()
+    assert len({len(line) for line in text}) == 1 and text[0].split('|')[1].strip() == 'what'
+
+
+@pytest.mark.parametrize(('script', 'args', 'expected'), [
+    ('benchmark_ops.py', ['--boxes', 50, '--repeats', 1, '--dtype', 'float32'], 12),
+    ('benchmark_norms.py', ['--shapes', '2x32x5x5', '--repeats', 1], 5),
+    ('benchmark_model.py', ['inference', '--size', '64x64', '--repeats', 1, '--dtype', 'float32'], 2)])
+def test_benchmark(script, args, expected, tmp_path):
+    lines = table(run(f'analysis/{script}', *args, '--device', 'cpu', cwd=tmp_path))
+    assert len(lines) == expected
+    assert all(float(line[2]) > 0 and float(line[4]) > 0 for line in lines)
+
+
+def test_both_sides_of_the_model_benchmark_train(monkeypatch):
+    """The batch is the same for both, and a step lowers nothing to nan."""
+    module = load('benchmark_model', monkeypatch)
+    monkeypatch.setattr(sys, 'argv', ['', '--size', '64x96', '--batch-size', '1', '--objects', '3', '--device', 'cpu'])
+    args = module.parse_args()
+    for side in module.SIDES.values():
+        side = side(args)
+        before = [parameter.clone() for parameter in side.model.parameters() if parameter.requires_grad]
+        module.training_step(side, torch.float32, 'cpu')()
+        after = [parameter for parameter in side.model.parameters() if parameter.requires_grad]
+        assert all(parameter.isfinite().all() for parameter in after)
+        assert sum(not torch.equal(*pair) for pair in zip(before, after, strict=True)) > len(after) / 2
+
+
+def test_norms_are_compared_and_not_trained_twice(tiny):
+    args = [tiny, '--norms', 'BN', 'SyncBN', '--work-dir', 'compared', '--cfg-options', 'train_cfg.max_epochs=1',
+            'train_cfg.val_interval=1']
+    first = run('analysis/compare_norms.py', *args, cwd=tiny.parent)
+    assert 'launch.py 2' in first and 'train_dataloader.batch_size=2' in first
+    lines = table((tiny.parent / 'compared/table.md').read_text())
+    assert [line[0] for line in lines] == ['BN', 'SyncBN']
+    assert all(0 <= float(cell) <= 1 for line in lines for cell in line[1:-1])
+    again = run('analysis/compare_norms.py', *args, cwd=tiny.parent)
+    assert 'launch.py' not in again and table(again)[-2:] == lines
+
+
+def test_a_training_that_fails_is_named(tiny):
+    text = run('analysis/compare_norms.py', tiny, '--norms', 'GN', '--work-dir', 'failed', '--cfg-options',
+               'train_dataloader.dataset.ann_file=none.json', cwd=tiny.parent, fails=True)
+    output = re.search(r'(\S+output\.txt) says why', text)[1]
+    assert 'none.json' in Path(tiny.parent, output).read_text()
+
+
+def test_batch_sizes(tmp_path, monkeypatch):
+    text = run('analysis/compare_batch_sizes.py', '--images', 64, '--epochs', 1, '--batch-sizes', 16, 8, '--seeds', 1,
+               '--jobs', 1, cwd=tmp_path)
+    lines = table(text)
+    assert [line[0] for line in lines] == ['BN', 'GN', 'CBN']
+    assert all(0 <= float(cell.split()[0]) <= 100 for line in lines for cell in line[1:])
+    module = load('compare_batch_sizes', monkeypatch)
+    images, labels = module.pictures(40, seed=0)
+    assert images.shape == (40, 3, 32, 32) and len(labels.unique()) == 5 and math.isclose(images.std(), 1, abs_tol=0.5)

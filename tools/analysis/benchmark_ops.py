@@ -1,0 +1,99 @@
+"""Times RoIAlign and NMS beside torchvision.ops, in turns: python tools/analysis/benchmark_ops.py
+
+RoIAlign: 512 RoIs of two images on one level (256 channels, 100 x 168) and on four levels of a pyramid, 7 x 7 bins, 2
+samples a bin; torchvision's pyramid is MultiScaleRoIAlign. Inputs are channels-last for both, as the models have them.
+"""
+import argparse
+
+import torch
+import torchvision
+from timing import alternate, machine, markdown, rows
+
+from mmdet import ops
+
+SIZE = 800, 1344  # of the image
+DTYPES = ['float32', 'float64', 'float16', 'bfloat16']
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Time RoIAlign and NMS beside torchvision.ops')
+    parser.add_argument('what', nargs='*', default=['roi_align', 'nms'], help='roi_align, nms or both (default)')
+    parser.add_argument('--dtype', nargs='+', default=DTYPES, choices=DTYPES, help='of RoIAlign')
+    parser.add_argument('--boxes', nargs='+', type=int, default=[1000, 5000, 20000], help='of NMS')
+    parser.add_argument('--repeats', type=int, default=7)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    return parser.parse_args()
+
+
+def boxes(count, generator):
+    """(count, 4) xyxy in the image, sides from 16 to 600 pixels, as many small as large ones."""
+    height, width = SIZE
+    sides = torch.exp(torch.rand(count, 2, generator=generator) * 3.6 + 2.77)
+    corners = torch.rand(count, 2, generator=generator) * torch.tensor([width, height])
+    return torch.cat([corners - sides / 2, corners + sides / 2], 1).clamp(min=0).minimum(
+        torch.tensor([width, height, width, height]))
+
+
+def forward_and_backward(pool, features, grad):
+    """Two functions: pooling without gradients, and the gradient of an output made before."""
+    with torch.enable_grad():
+        learned = [feature.clone(memory_format=torch.channels_last).requires_grad_() for feature in features]
+        out = pool(learned)
+
+    def forward():
+        with torch.no_grad():
+            pool(features)
+
+    def backward():
+        torch.autograd.grad(out, learned, grad, retain_graph=True)
+    return forward, backward
+
+
+def roi_align_cases(dtype, device, generator):
+    """(title, steps by side) of one level and of a pyramid, forward and backward."""
+    rois = torch.cat([torch.arange(2).repeat_interleave(256)[:, None].float(), boxes(512, generator)], 1).to(device)
+    strides = 4, 8, 16, 32
+    features = [torch.randn(2, 256, SIZE[0] // s, SIZE[1] // s, generator=generator).to(device, dtype)
+                .contiguous(memory_format=torch.channels_last) for s in strides]
+    grad = torch.randn(512, 256, 7, 7, generator=generator).to(device, dtype)
+    area = (rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])
+    levels = (area.sqrt() / 56 + 1e-6).log2().floor().clamp(0, 3).long()
+    theirs = torchvision.ops.MultiScaleRoIAlign(['0', '1', '2', '3'], 7, 2)
+    per_image = list(rois[:, 1:].split(256))
+    cases = dict(
+        one=({'mmdet': lambda x: ops.roi_align(x[0], rois, 7, 1 / 8, 2, False),
+              'torchvision': lambda x: torchvision.ops.roi_align(x[0], rois.to(dtype), 7, 1 / 8, 2, False)},
+             features[1:2]),
+        pyramid=({'mmdet': lambda x: ops.multiscale_roi_align(x, rois, levels, 7, [1 / s for s in strides], 2, False),
+                  'torchvision': lambda x: theirs(dict(zip('0123', x, strict=True)), [p.to(dtype) for p in per_image],
+                                                  [SIZE] * 2)}, features))
+    for name, (sides, inputs) in cases.items():
+        steps = {side: forward_and_backward(pool, inputs, grad) for side, pool in sides.items()}
+        for i, part in enumerate(('forward', 'backward')):
+            yield f'RoIAlign {name}, {part}, {str(dtype)[6:]}', {side: pair[i] for side, pair in steps.items()}
+
+
+def nms_cases(count, device, generator):
+    xyxy, scores = boxes(count, generator).to(device), torch.rand(count, generator=generator).to(device)
+    classes = torch.randint(0, 80, (count,), generator=generator).to(device)
+    yield f'NMS {count}', {'mmdet': lambda: ops.nms(xyxy, scores, 0.5),
+                           'torchvision': lambda: torchvision.ops.nms(xyxy, scores, 0.5)}
+    yield f'NMS {count}, 80 classes', {'mmdet': lambda: ops.batched_nms(xyxy, scores, classes, 0.5),
+                                       'torchvision': lambda: torchvision.ops.batched_nms(xyxy, scores, classes, 0.5)}
+
+
+def main():
+    args = parse_args()
+    generator = torch.Generator().manual_seed(0)
+    cases = []
+    if 'roi_align' in args.what:
+        cases += [case for name in args.dtype
+                  for case in roi_align_cases(getattr(torch, name), args.device, generator)]
+    if 'nms' in args.what:
+        cases += [case for count in args.boxes for case in nms_cases(count, args.device, generator)]
+    lines = [line for title, steps in cases for line in rows(title, alternate(steps, args.repeats), 'torchvision')]
+    print(f'{machine()}, operators: {ops.backend()}\n\n{markdown(lines)}')
+
+
+if __name__ == '__main__':
+    main()
