@@ -15,11 +15,14 @@ def _say_plain():
     print_log('SyncBN: there is one process, so it works as BN', logger='current', level=logging.INFO)
 
 
-class SyncBN(nn.SyncBatchNorm):
+class SyncBN(nn.BatchNorm2d):
     """torch.nn.SyncBatchNorm that runs on CPU processes too, and on one process, where it is plain batch norm.
 
-    Each process counts by its rows. One without rows must run it all the same, forward and backward.
+    It is no subclass of it: DistributedDataParallel refuses a SyncBatchNorm on the CPU. Each process counts by its
+    rows. One without rows must run it all the same, forward and backward.
     """
+    process_group = None
+    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
 
     @property
     def waits_for_others(self) -> bool:
@@ -34,10 +37,10 @@ class SyncBN(nn.SyncBatchNorm):
         if not self.waits_for_others:
             if self.training:
                 _say_plain()
-            return super(nn.SyncBatchNorm, self).forward(y)
+            return super().forward(y)
         if y.is_cuda:
             # Without rows torch sends float16 zeros where the others send float32 statistics.
-            return super().forward(y) if len(y) else super().forward(y.float()).to(y.dtype)
+            return nn.SyncBatchNorm.forward(self, y if len(y) else y.float()).to(y.dtype)
         count = y.numel() // y.shape[1]
         mean, scratch = centre(y)
         own = torch.cat([mean, variance_of(scratch), mean.new_tensor([count])])
