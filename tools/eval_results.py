@@ -1,28 +1,118 @@
-"""Evaluate a COCO result file: python tools/eval_results.py ANNOTATIONS.json RESULT.json
+"""Evaluate COCO result files: python tools/eval_results.py ANNOTATIONS.json RESULT.json [RESULT.json ...]
 
-Prints pycocotools' summary; a result file with segmentations is evaluated as masks, any other as boxes.
+Prints AP and AR of boxes and masks, as far as the files hold them; with several files also what each differs from the
+first by. --classwise adds a table of the classes.
 """
 import argparse
+from pathlib import Path
+
+from terminaltables import AsciiTable
 
 from mmdet.engine.command_line import plain_errors
-from mmdet.evaluation.coco_evaluation import check_results, coco_index, evaluate_coco, read_results
+from mmdet.evaluation.coco_evaluation import (
+    EVALUATORS,
+    average_precision,
+    average_recall,
+    check_results,
+    coco_index,
+    evaluate_coco,
+    iou_types,
+    read_results,
+)
 from mmdet.structures import read_coco_json
+
+PRECISIONS = dict(AP={}, AP50=dict(iou=0.5), AP75=dict(iou=0.75), APs=dict(area='_s'), APm=dict(area='_m'),
+                  APl=dict(area='_l'))
+RECALLS = {'AR@1': dict(max_dets=1), 'AR@10': dict(max_dets=10), 'AR@100': dict(max_dets=100), 'ARs': dict(area='_s'),
+           'ARm': dict(area='_m'), 'ARl': dict(area='_l')}
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('annotations', help='ground truth, COCO instances JSON')
+    parser.add_argument('results', nargs='+', metavar='result', help='detections, COCO results JSON: a list of dicts '
+                        'with image_id, category_id, score and bbox (xywh), segmentation (RLE) or both')
+    parser.add_argument('--classwise', action='store_true', help='also a table of the classes')
+    parser.add_argument('--iou-type', choices=['bbox', 'segm'], help='default: what all files hold')
+    parser.add_argument('--evaluator', choices=['auto', 'faster-coco-eval', 'pycocotools'], default='auto',
+                        help='their figures are the same; auto takes the fastest that is installed')
+    return parser.parse_args()
+
+
+def types_to_evaluate(results, wanted):
+    """IoU types that every file of `results` (path -> detections) can be evaluated for."""
+    types = [wanted] if wanted else ['bbox', 'segm']
+    for path, detections in results.items():
+        held = iou_types(detections)
+        types = [iou_type for iou_type in types if iou_type in held]
+        if not types:
+            raise ValueError(f'{path} holds only {held}, which does not fit '
+                             + (f'--iou-type {wanted}' if wanted else f'the other files ({list(results)})'))
+    return types
+
+
+def figures(evaluation, category_id=None):
+    """Figures of all classes, or the precisions of one."""
+    values = {name: average_precision(evaluation, category_id=category_id, **options)
+              for name, options in PRECISIONS.items()}
+    if category_id is None:
+        values.update((name, average_recall(evaluation, **options)) for name, options in RECALLS.items())
+    return values
+
+
+def written(value):
+    return '-' if value == -1 else f'{value:.3f}'  # -1: there are no such objects
+
+
+def difference(value, first):
+    return '-' if -1 in (value, first) else f'{value - first:+.3f}'
+
+
+def summary(names, evaluations):
+    rows = [figures(evaluation) for evaluation in evaluations]
+    table = [['', *rows[0]], *([name, *map(written, row.values())] for name, row in zip(names, rows))]
+    for name, row in zip(names[1:], rows[1:]):
+        table.append([f'{name} - {names[0]}', *(difference(row[key], rows[0][key]) for key in row)])
+    return AsciiTable(table).table
+
+
+def classes(names, evaluations, annotations):
+    """All precisions of each class for one file; AP, and the differences to the first file's, for several."""
+    counts = {category['id']: 0 for category in annotations['categories']}
+    for ann in annotations['annotations']:
+        counts[ann['category_id']] += not ann['iscrowd']
+    table = []
+    for category in annotations['categories']:
+        first, *others = (figures(evaluation, category['id']) for evaluation in evaluations)
+        row = [category['name'], counts[category['id']], *map(written, first.values())]
+        for other in others:
+            row += [written(other['AP']), *(difference(other[key], first[key]) for key in other)]
+        table.append(row)
+    heading = ['class', 'objects', *first]
+    for name in names[1:]:
+        heading += [f'AP of {name}', *(f'{key} +-' for key in first)]
+    return AsciiTable([heading, *table]).table
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('annotations', help='ground truth, COCO instances JSON')
-    parser.add_argument('results', help='detections, COCO results JSON: a list of dicts with image_id, category_id, '
-                        'score and bbox or segmentation')
-    args = parser.parse_args()
+    args = parse_args()
     annotations = read_coco_json(args.annotations)
-    results = read_results(args.results)
-    check_results(results, annotations, args.results, args.annotations)
-    iou_type = 'segm' if results and 'segmentation' in results[0] else 'bbox'
-    evaluation = evaluate_coco(coco_index(annotations), results, iou_type)
-    print(f'{iou_type}: {len(results)} results')
-    evaluation.print_function = print
-    evaluation.summarize()
+    results = {path: read_results(path) for path in args.results}
+    for path, detections in results.items():
+        check_results(detections, annotations, path, args.annotations)
+    names = [Path(path).name for path in results]
+    if len(set(names)) < len(names):
+        names = list(results)
+    coco = coco_index(annotations, args.evaluator)
+    evaluator = next(iter(EVALUATORS)) if args.evaluator == 'auto' else args.evaluator
+    print(f'{len(annotations["images"])} images, {len(annotations["annotations"])} annotations; {evaluator}')
+    for iou_type in types_to_evaluate(results, args.iou_type):
+        counts = ', '.join(f'{len(detections)} of {name}' for name, detections in zip(names, results.values()))
+        print(f'\n{iou_type}: results {counts}')
+        evaluations = [evaluate_coco(coco, detections, iou_type) for detections in results.values()]
+        print(summary(names, evaluations))
+        if args.classwise:
+            print(classes(names, evaluations, annotations))
 
 
 if __name__ == '__main__':

@@ -5,23 +5,34 @@ import json
 
 import numpy as np
 from pycocotools import mask as mask_api
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
+EVALUATORS = {'pycocotools': (COCO, COCOeval)}  # the preferred one first
 try:
-    from faster_coco_eval import COCO
-    from faster_coco_eval import COCOeval_faster as COCOeval
+    from faster_coco_eval import COCO as FasterCOCO
+    from faster_coco_eval import COCOeval_faster
+    EVALUATORS = {'faster-coco-eval': (FasterCOCO, COCOeval_faster), **EVALUATORS}
 except ImportError:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    pass
 
 AREAS = ('', '_s', '_m', '_l')  # all sizes, and the three of COCOeval.params.areaRngLbl after it
 
 
-def coco_index(dataset: dict) -> COCO:
-    """A COCO object for a dict of images, annotations and categories.
+def coco_index(dataset: dict, evaluator: str = 'auto') -> COCO:
+    """A COCO object for a dict of images, annotations and categories, of the evaluator that shall be used.
 
-    Annotations are numbered anew from 1: the evaluator takes the id 0 for "not matched".
+    `evaluator` is 'faster-coco-eval', 'pycocotools', or 'auto' for the first of them that is installed. Annotations
+    are numbered anew from 1: the evaluator takes the id 0 for "not matched".
     """
-    coco = COCO()
+    name = next(iter(EVALUATORS)) if evaluator == 'auto' else evaluator
+    if name not in EVALUATORS:
+        raise ValueError(f'evaluator {name!r} is not among the installed ones, {list(EVALUATORS)}: pip install {name}')
+    return _index(EVALUATORS[name][0], dataset)
+
+
+def _index(cls, dataset):
+    coco = cls()
     coco.dataset = dict(dataset, annotations=[dict(ann, id=i) for i, ann in enumerate(dataset['annotations'], 1)])
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
@@ -29,22 +40,42 @@ def coco_index(dataset: dict) -> COCO:
 
 
 def read_results(path: str) -> list[dict]:
-    """The list of a COCO result file, every entry checked for its keys."""
+    """The detections of a COCO result file, every entry checked for its keys.
+
+    Raises FileNotFoundError or ValueError that names the file and the entry.
+    """
     try:
         with open(path) as file:
-            results = json.load(file)
+            text = file.read()
+        results = json.loads(text)
     except FileNotFoundError:
         raise FileNotFoundError(f'result file {path} does not exist') from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f'result file {path} is broken or cut short ({error}): write it again') from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f'result file {path} is empty, broken or cut short ({error}): write it again') from None
     if not isinstance(results, list):
         raise ValueError(f'result file {path} holds a {type(results).__name__}; it must be a list of detections')
-    masks = bool(results) and 'segmentation' in results[0]
-    needed = {'image_id', 'category_id', 'score', 'segmentation' if masks else 'bbox'}
+    if not results:
+        raise ValueError(f'result file {path} holds no detections, so its AP is 0: was the score threshold too high?')
+    types = iou_types(results[:1])
+    needed = {'image_id', 'category_id', 'score', *(_KEYS[iou_type] for iou_type in types or ('bbox',))}
     for i, result in enumerate(results):
-        if not needed <= set(result):
-            raise ValueError(f'entry {i} of {path} lacks {sorted(needed - set(result))}')
+        lacking = needed - set(result) if isinstance(result, dict) else needed
+        if lacking:
+            raise ValueError(f'entry {i} of {path} lacks {sorted(lacking)}')
+        if 'bbox' in types and not (isinstance(result['bbox'], list) and len(result['bbox']) == 4):
+            raise ValueError(f'entry {i} of {path} has bbox {result["bbox"]}: it must be x, y, width, height')
+        if 'segm' in types and not (isinstance(result['segmentation'], dict)
+                                    and {'size', 'counts'} <= set(result['segmentation'])):
+            raise ValueError(f'entry {i} of {path}: segmentation must be an RLE, a dict of size and counts')
     return results
+
+
+_KEYS = dict(bbox='bbox', segm='segmentation')
+
+
+def iou_types(results: list[dict]) -> list[str]:
+    """'bbox' and 'segm', as far as the detections have boxes and masks."""
+    return [iou_type for iou_type, key in _KEYS.items() if results and key in results[0]]
 
 
 def check_results(results: list[dict], dataset: dict, source: str, ann_file: str) -> None:
@@ -77,7 +108,8 @@ def evaluate_coco(coco: COCO, results: list[dict], iou_type: str, **params) -> C
         areas = [result['bbox'][2] * result['bbox'][3] for result in results]
     detections = [dict(result, area=float(area), iscrowd=0) for result, area in zip(results, areas, strict=True)]
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(coco, coco_index(dict(coco.dataset, annotations=detections)), iou_type)
+        index = _index(type(coco), dict(coco.dataset, annotations=detections))
+        evaluation = dict(EVALUATORS.values())[type(coco)](coco, index, iou_type)
         for name, value in params.items():
             setattr(evaluation.params, name, value)
         evaluation.evaluate()

@@ -8,31 +8,32 @@ import torch
 from mmdet.ops.dispatch import kernels
 
 
-def nms(boxes, scores, iou_threshold):
+def nms(boxes, scores, iou_threshold, offset=0):
     """Suppresses boxes regardless of class, as torchvision.ops.nms does.
 
     Args:
         boxes (Tensor): (N, 4) xyxy, floating point.
         scores (Tensor): (N,); equal scores keep their order.
         iou_threshold (float): a box goes when its IoU with a better kept one is larger.
+        offset (int): 1 counts a box's width as x2 - x1 + 1, as Detectron does; 0 as x2 - x1.
 
     Returns:
         Tensor: int64 (K,) indices of the kept boxes, best first.
     """
-    return batched_nms(boxes, scores, None, iou_threshold)
+    return batched_nms(boxes, scores, None, iou_threshold, offset)
 
 
-def batched_nms(boxes, scores, idxs, iou_threshold):
+def batched_nms(boxes, scores, idxs, iou_threshold, offset=0):
     """Suppresses boxes within each class: `idxs` (N,) holds the class of each box. Otherwise as `nms`."""
     groups = torch.zeros_like(scores, dtype=torch.int64) if idxs is None else idxs.long()
     _check(boxes, scores, groups, 2)
     order = scores.argsort(stable=True, descending=True)
     count = order.new_full((1,), order.numel())
-    keep = _suppress(boxes[None], order[None], groups[None], count, iou_threshold, order.numel())[0]
+    keep = _suppress(boxes[None], order[None], groups[None], count, iou_threshold, order.numel(), offset)[0]
     return keep[keep >= 0]
 
 
-def nms_images(boxes, scores, groups, iou_threshold, max_keep):
+def nms_images(boxes, scores, groups, iou_threshold, max_keep, offset=0):
     """Suppresses boxes within each group of each image of a padded batch, without waiting for the device.
 
     Args:
@@ -41,6 +42,7 @@ def nms_images(boxes, scores, groups, iou_threshold, max_keep):
         groups (Tensor): int64 (B, N), class or pyramid level.
         iou_threshold (float): a box goes when its IoU with a better kept one is larger.
         max_keep (int): boxes to keep in an image.
+        offset (int): as in `nms`.
 
     Returns:
         Tensor: int64 (B, max_keep) indices into N, best first, then -1.
@@ -50,11 +52,15 @@ def nms_images(boxes, scores, groups, iou_threshold, max_keep):
         raise ValueError(f'nms_images: max_keep must not be negative, got {max_keep}')
     scores, order = scores.sort(stable=True, descending=True)
     count = (scores != -torch.inf).sum(1)
-    return _suppress(boxes, order, groups, count, iou_threshold, max_keep)
+    return _suppress(boxes, order, groups, count, iou_threshold, max_keep, offset)
 
 
-def _suppress(boxes, order, groups, count, iou_threshold, max_keep):
+def _suppress(boxes, order, groups, count, iou_threshold, max_keep, offset):
+    if offset not in (0, 1):
+        raise ValueError(f'nms: offset must be 0 or 1, got {offset!r}')
     boxes = boxes.detach().to(torch.float64 if boxes.dtype == torch.float64 else torch.float32)
+    if offset:
+        boxes = torch.cat([boxes[..., :2], boxes[..., 2:] + offset], dim=-1)
     return kernels[boxes.device.type].nms(boxes, order, groups, count, iou_threshold, max_keep)
 
 

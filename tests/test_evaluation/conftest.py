@@ -2,8 +2,6 @@ import gzip
 from pathlib import Path
 
 import pytest
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from mmdet.evaluation import coco_evaluation
 
@@ -27,5 +25,5 @@ def unzipped(tmp_path_factory):
 def evaluator(request, monkeypatch):
     """Once the evaluator that is found, once pycocotools."""
     if request.param == 'pycocotools':
-        monkeypatch.setattr(coco_evaluation, 'COCO', COCO)
-        monkeypatch.setattr(coco_evaluation, 'COCOeval', COCOeval)
+        monkeypatch.setattr(coco_evaluation, 'EVALUATORS',
+                            {'pycocotools': coco_evaluation.EVALUATORS['pycocotools']})

@@ -18,12 +18,15 @@ def random_scores(*shape, seed=2, ties=False):
     return (scores * 20).round() / 20 if ties else scores
 
 
-def oracle(boxes, scores, groups, iou_threshold):
-    """Plain loops over pairs."""
+def oracle(boxes, scores, groups, iou_threshold, offset=0):
+    """Plain loops over pairs; with an offset of 1 both corners are pixels of the box."""
+    def area(box):
+        return (box[2] - box[0] + offset) * (box[3] - box[1] + offset)
+
     def iou(a, b):
-        width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
-        height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
-        areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+        width = max(min(a[2], b[2]) - max(a[0], b[0]) + offset, 0)
+        height = max(min(a[3], b[3]) - max(a[1], b[1]) + offset, 0)
+        areas = area(a) + area(b)
         return width * height / (areas - width * height)
     boxes, scores, groups = boxes.tolist(), scores.tolist(), groups.tolist()
     kept = []
@@ -56,6 +59,24 @@ def test_20000_boxes(served_by, device):
     boxes, scores = random_boxes(20000, extent=2000.0), random_scores(20000)
     expected = torchvision.ops.nms(boxes, scores, 0.5)
     assert torch.equal(nms(boxes.to(device), scores.to(device), 0.5).cpu(), expected)
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+def test_offset(served_by, device, offset):
+    """Boxes of few pixels, where counting the last one matters."""
+    boxes, scores = random_boxes(2, 300, extent=12.), random_scores(2, 300)
+    groups = torch.arange(300).remainder(3).expand(2, -1).contiguous()
+    expected = [oracle(*one, 0.45, offset) for one in zip(boxes, scores, groups)]
+    keep = nms_images(boxes.to(device), scores.to(device), groups.to(device), 0.45, 300, offset)
+    assert [[i for i in row if i >= 0] for row in keep.tolist()] == expected
+    one = [part[0].to(device) for part in (boxes, scores, groups)]
+    assert batched_nms(*one, 0.45, offset).tolist() == expected[0]
+    assert nms(one[0], one[1], 0.45, offset).tolist() == oracle(boxes[0], scores[0], groups[0] * 0, 0.45, offset)
+
+
+def test_offset_is_checked():
+    with pytest.raises(ValueError, match='offset must be 0 or 1, got 2'):
+        nms(random_boxes(3), random_scores(3), 0.5, offset=2)
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float16, torch.bfloat16])

@@ -96,7 +96,7 @@ class RPNHead(BaseModule):
 
         Args:
             image_sizes: (B, 2) height and width in pixels.
-            cfg: nms_pre (boxes kept of each level), nms.iou_threshold, max_per_img, min_bbox_size (pixels).
+            cfg: nms_pre (boxes kept of each level), nms (iou_threshold, offset), max_per_img, min_bbox_size (pixels).
 
         Returns:
             boxes float32 (B, P, 4) xyxy pixels, scores float32 (B, P) in [0, 1], valid bool (B, P); best first.
@@ -115,7 +115,8 @@ class RPNHead(BaseModule):
         if cfg.get('min_bbox_size', -1) >= 0:
             large = (boxes[..., 2:] - boxes[..., :2] > cfg['min_bbox_size']).all(-1)
             scores = torch.where(large, scores, -torch.inf)
-        keep = nms_images(boxes, scores, level, cfg['nms']['iou_threshold'], min(cfg['max_per_img'], scores.shape[1]))
+        keep = nms_images(boxes, scores, level, cfg['nms']['iou_threshold'], min(cfg['max_per_img'], scores.shape[1]),
+                          cfg['nms'].get('offset', 0))
         valid, keep = keep >= 0, keep.clamp(min=0)
         boxes = boxes.gather(1, keep[..., None].expand(-1, -1, 4)) * valid[..., None]
         return boxes, scores.gather(1, keep) * valid, valid

@@ -128,7 +128,7 @@ class ConvFCBBoxHead(BaseModule):
 
         Args:
             image_sizes: (B, 2) height and width in pixels.
-            cfg: score_thr, nms (iou_threshold, class_agnostic), max_per_img (negative: all).
+            cfg: score_thr, nms (iou_threshold, class_agnostic, offset), max_per_img (negative: all).
 
         Returns:
             list of B tuples: boxes (D, 4) xyxy pixels, scores (D,), labels int64 (D,), best first.
@@ -142,7 +142,7 @@ class ConvFCBBoxHead(BaseModule):
         if nms.get('type', 'nms') != 'nms':
             raise ValueError(f"test_cfg.rcnn.nms.type={nms['type']!r}: only 'nms' is defined here")
         groups = images if nms.get('class_agnostic') else images * self.num_classes + labels
-        keep = batched_nms(boxes, scores, groups, nms['iou_threshold'])
+        keep = batched_nms(boxes, scores, groups, nms['iou_threshold'], nms.get('offset', 0))
         images = images[keep]
         limit = cfg['max_per_img'] if cfg['max_per_img'] >= 0 else len(keep)
         return [(boxes[best], scores[best], labels[best])

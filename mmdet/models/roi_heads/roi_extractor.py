@@ -44,20 +44,23 @@ class SingleRoIExtractor(BaseModule):
         out_channels: channels of the features.
         featmap_strides: strides of the levels used, finest first.
         finest_scale: regions of sides below twice this many pixels read the finest level.
+        offset: 1 counts a region's width as x2 - x1 + 1, as Detectron does; 0 as x2 - x1.
 
     Source: Feature Pyramid Networks (arXiv 1612.03144) section 4.2, equation 1.
     """
 
-    def __init__(self, roi_layer, out_channels, featmap_strides, finest_scale=56, init_cfg=None):
+    def __init__(self, roi_layer, out_channels, featmap_strides, finest_scale=56, offset=0, init_cfg=None):
         super().__init__(init_cfg)
         self.roi_layer = MODELS.build(roi_layer)
         self.out_channels = out_channels
         self.spatial_scales = [1 / stride for stride in featmap_strides]
         self.finest_scale = finest_scale
+        self.offset = offset
 
     def forward(self, features, rois):
         """Features (R, out_channels, h, w) of `rois` (R, 5): image index, then xyxy pixels."""
         features = features[:len(self.spatial_scales)]
-        side = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
+        width, height = (rois[:, 3:] - rois[:, 1:3] + self.offset).clamp(min=0).unbind(1)
+        side = (width * height).sqrt()
         levels = (side / self.finest_scale + 1e-6).log2().floor().clamp(0, len(features) - 1).long()
         return self.roi_layer(features, rois, levels, self.spatial_scales)

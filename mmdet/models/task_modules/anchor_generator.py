@@ -29,13 +29,10 @@ class AnchorGenerator:
         if scales is None:
             scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
         self.strides = [stride if isinstance(stride, (tuple, list)) else (stride, stride) for stride in strides]
-        heights = torch.tensor(ratios, dtype=torch.float32).sqrt()[:, None]
-        scales = torch.tensor(scales, dtype=torch.float32)[None]
-        self.base_anchors = []
-        for size in base_sizes or [min(stride) for stride in self.strides]:
-            w, h = (size / heights * scales).flatten(), (size * heights * scales).flatten()
-            c = center_offset * size
-            self.base_anchors.append(torch.stack([c - w / 2, c - h / 2, c + w / 2, c + h / 2], dim=1))
+        self.center_offset = center_offset
+        ratios, scales = (torch.tensor(values, dtype=torch.float32) for values in (ratios, scales))
+        self.base_anchors = [self._base(size, ratios[:, None], scales[None])
+                             for size in base_sizes or [min(stride) for stride in self.strides]]
         self._grids = {}
 
     @property
@@ -62,11 +59,21 @@ class AnchorGenerator:
             if len(feature_sizes) != len(self.strides):
                 raise ValueError(f'anchor_generator has {len(self.strides)} strides for {len(feature_sizes)} levels; '
                                  "make neck.num_outs and anchor_generator.strides agree")
-            levels = [self._level(*level) for level in zip(feature_sizes, self.strides, self.base_anchors)]
+            strides = self._strides(feature_sizes)
+            levels = [self._level(*level) for level in zip(feature_sizes, strides, self.base_anchors)]
             if len(self._grids) >= 64:  # multi-scale training sees many sizes
                 self._grids.pop(next(iter(self._grids)))
             self._grids[key] = [torch.cat(part).to(device) for part in zip(*levels)]
         return self._grids[key]
+
+    def _base(self, size, ratios, scales):
+        """Anchors (ratios * scales, 4) at the first location of a level of base size `size`."""
+        w, h = (size / ratios.sqrt() * scales).flatten(), (size * ratios.sqrt() * scales).flatten()
+        c = self.center_offset * size
+        return torch.stack([c - w / 2, c - h / 2, c + w / 2, c + h / 2], dim=1)
+
+    def _strides(self, feature_sizes):
+        return self.strides
 
     @staticmethod
     def _level(size, stride, base):
