@@ -29,8 +29,8 @@ def draw(model, dataset, folder):
         sample = model.test_step(pseudo_collate([dataset[index]]))[0].cpu()
         for instances in (sample.gt_instances, sample.pred_instances):
             masks = instances.pop('masks')
-            masks = masks if isinstance(masks, torch.Tensor) else torch.from_numpy(masks.to_ndarray())
-            masks = torch.nn.functional.interpolate(masks[None].float(), scale_factor=ENLARGE, mode='bilinear')[0]
+            masks = masks.to_tensor(torch.float32, 'cpu')
+            masks = torch.nn.functional.interpolate(masks[None], scale_factor=ENLARGE, mode='bilinear')[0]
             instances.masks = masks > 0.5
             instances.bboxes *= ENLARGE
         image = cv2.imread(sample.img_path)[..., ::-1]

@@ -17,7 +17,7 @@ from mmdet.evaluation.coco_metric import encode_masks
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 
-from .inference import TestPipeline, init_detector
+from .inference import TestPipeline, init_detector, with_bitmaps
 
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'}
 
@@ -65,7 +65,7 @@ class DetInferencer:
             samples = self.model.test_step(pseudo_collate([self.pipeline(image) for image in batch]))
             for image, sample in zip(batch, samples, strict=True):
                 name = self._name(image)
-                prediction = sample if return_datasamples else prediction_dict(sample)
+                prediction = with_bitmaps(sample) if return_datasamples else prediction_dict(sample)
                 results['predictions'].append(prediction)
                 if print_result:
                     print(prediction)

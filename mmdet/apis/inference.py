@@ -14,6 +14,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.engine.command_line import read_config
 from mmdet.registry import DATASETS, MODELS, TRANSFORMS
 from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures.mask import PastedMasks
 from mmdet.utils import register_all_modules
 from mmdet.visualization import get_palette
 
@@ -59,17 +60,26 @@ def inference_detector(model: nn.Module, imgs: str | Path | np.ndarray | Sequenc
     """Detect on one image or a list of them; returns one DetDataSample or as many.
 
     An image is a path, a URL or a (H, W, 3) uint8 BGR array. test_pipeline: what turns an image into the model's input;
-    by default the config's test pipeline without the annotations.
+    by default the config's test pipeline without the annotations. pred_instances.masks is
+    bool (N, H, W).
     """
     pipeline = test_pipeline or TestPipeline(model.cfg)
     single = not isinstance(imgs, (list, tuple))
-    samples = [_predict(model, [pipeline(image)])[0] for image in ([imgs] if single else imgs)]
+    samples = [with_bitmaps(_predict(model, [pipeline(image)])[0]) for image in ([imgs] if single else imgs)]
     return samples[0] if single else samples
 
 
 @torch.no_grad()
 def _predict(model, inputs):
     return model.test_step(pseudo_collate(inputs))
+
+
+def with_bitmaps(sample: DetDataSample) -> DetDataSample:
+    """The sample, its predicted masks a bool tensor (N, H, W) as users of mmdetection know them."""
+    masks = sample.pred_instances.get('masks')
+    if isinstance(masks, PastedMasks):
+        sample.pred_instances.masks = masks.to_tensor()
+    return sample
 
 
 class TestPipeline:

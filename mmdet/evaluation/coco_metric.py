@@ -11,6 +11,7 @@ from terminaltables import AsciiTable
 
 from mmdet.registry import METRICS
 from mmdet.structures import read_coco_json
+from mmdet.structures.mask import PastedMasks
 
 from .coco_evaluation import AREAS, average_precision, average_recall, check_results, coco_index, evaluate_coco
 
@@ -138,8 +139,10 @@ class CocoMetric(BaseMetric):
         print_log(f'results written to {self.outfile_prefix}.*.json', 'current')
 
 
-def encode_masks(masks: torch.Tensor) -> list[dict]:
-    """RLEs, with text counts, of masks (N, H, W) bool or uint8; RLEs are handed through."""
+def encode_masks(masks: PastedMasks | torch.Tensor | list[dict]) -> list[dict]:
+    """RLEs, with text counts, of PastedMasks or of masks (N, H, W) bool or uint8; RLEs are handed through."""
+    if isinstance(masks, PastedMasks):
+        return masks.rles()
     if not isinstance(masks, torch.Tensor):
         return masks
     columns = masks.transpose(1, 2).contiguous().cpu().numpy().view(np.uint8)

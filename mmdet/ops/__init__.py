@@ -3,9 +3,9 @@
 The compiled extension serves where it was built, torchvision.ops elsewhere: `backend()` tells which.
 """
 from mmdet.ops.dispatch import backend
-from mmdet.ops.masks import crop_masks, paste_masks
+from mmdet.ops.masks import crop_masks, paste_masks, paste_masks_as_rle
 from mmdet.ops.nms import batched_nms, nms, nms_images
 from mmdet.ops.roi_align import multiscale_roi_align, roi_align
 
 __all__ = ['backend', 'batched_nms', 'crop_masks', 'multiscale_roi_align', 'nms', 'nms_images', 'paste_masks',
-           'roi_align']
+           'paste_masks_as_rle', 'roi_align']

@@ -57,6 +57,17 @@ def _register_shapes():
     def paste_masks(probs, boxes, height, width, threshold):
         return probs.new_empty((probs.size(0), height, width), dtype=torch.bool)
 
+    @torch.library.register_fake('mmdet::mask_runs')
+    def mask_runs(probs, boxes, height, width, threshold):
+        total = torch.library.get_ctx().new_dynamic_size()
+        return (probs.new_empty((total, 2), dtype=torch.int64),
+                probs.new_empty((probs.size(0),), dtype=torch.int64))
+
+    @torch.library.register_fake('mmdet::encode_runs')
+    def encode_runs(runs, num_runs, num_pixels):
+        num_chars = torch.library.get_ctx().new_dynamic_size()
+        return runs.new_empty((num_chars,), dtype=torch.uint8), torch.empty_like(num_runs)
+
 
 def _save_for_backward(ctx, inputs, output):
     features, rois, levels, ctx.scales, _, _, ctx.sampling_ratio, ctx.aligned = inputs

@@ -4,6 +4,7 @@ Same signatures and results as the schemas in csrc/ops.cpp; slower, and some wai
 """
 import torch
 import torchvision
+from pycocotools import mask as mask_api
 
 
 def roi_align(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):
@@ -71,3 +72,28 @@ def paste_masks(probs, boxes, height, width, threshold):
         area = torch.nn.functional.grid_sample(probs[number, None, None], grid[None], align_corners=False)[0, 0]
         masks[number, y_start:y_stop, x_start:x_stop] = area >= threshold
     return masks
+
+
+def mask_runs(probs, boxes, height, width, threshold):
+    runs, num_runs = [boxes.new_empty((0, 2), dtype=torch.int64)], []
+    for number in range(len(probs)):  # one bitmap at a time
+        one = slice(number, number + 1)
+        columns = paste_masks(probs[one], boxes[one], height, width, threshold)[0].T
+        edges = torch.nn.functional.pad(columns, (1, 1)).to(torch.int8).diff(dim=1)
+        ends = [column * height + row for column, row in (edges.eq(step).nonzero().T for step in (1, -1))]
+        runs.append(torch.stack(ends, 1))
+        num_runs.append(len(runs[-1]))
+    return torch.cat(runs), torch.tensor(num_runs, dtype=torch.int64, device=probs.device)
+
+
+def encode_runs(runs, num_runs, num_pixels):
+    texts = []
+    for of_mask in runs.split(num_runs.tolist()):
+        edges, times = of_mask.flatten().unique_consecutive(return_counts=True)
+        edges = edges[times == 1]  # where one run ends and the next begins there is no edge
+        lengths = torch.cat((edges.new_zeros(1), edges, edges.new_tensor([num_pixels]))).diff().tolist()
+        if len(lengths) > 1 and lengths[-1] == 0:
+            lengths.pop()
+        texts.append(mask_api.frPyObjects(dict(counts=lengths, size=[num_pixels, 1]), num_pixels, 1)['counts'])
+    return (torch.tensor(list(b''.join(texts)), dtype=torch.uint8),
+            torch.tensor([len(text) for text in texts], dtype=torch.int64))

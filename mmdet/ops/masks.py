@@ -49,14 +49,35 @@ def paste_masks(probs, boxes, height, width, threshold):
     Returns:
         Tensor: bool (N, height, width). No gradient.
     """
+    probs, boxes = _checked('paste_masks', probs, boxes, threshold)
+    return kernels[probs.device.type].paste_masks(probs, boxes, height, width, threshold)
+
+
+def paste_masks_as_rle(probs, boxes, height, width, threshold):
+    """COCO's RLE of what paste_masks returns, which is never built: only the pixels of the boxes are computed.
+
+    Args: those of paste_masks.
+
+    Returns:
+        list of N dicts: size [height, width] and counts, pycocotools' compressed text as a str.
+    """
+    probs, boxes = _checked('paste_masks_as_rle', probs, boxes, threshold)
+    runs, num_runs = kernels[probs.device.type].mask_runs(probs, boxes, height, width, threshold)
+    chars, num_chars = kernels['cpu'].encode_runs(runs.cpu(), num_runs.cpu(), height * width)
+    text, ends = chars.numpy().tobytes().decode('ascii'), num_chars.cumsum(0).tolist()
+    return [dict(size=[height, width], counts=text[end - length:end])
+            for end, length in zip(ends, num_chars.tolist(), strict=True)]
+
+
+def _checked(name, probs, boxes, threshold):
+    """Both as float32 and without gradient."""
     if probs.dim() != 3 or boxes.shape != (probs.size(0), 4):
-        raise ValueError('paste_masks: probs must be (N, h, w) and boxes (N, 4), got '
+        raise ValueError(f'{name}: probs must be (N, h, w) and boxes (N, 4), got '
                          f'{tuple(probs.shape)} and {tuple(boxes.shape)}')
     if not probs.is_floating_point() or not boxes.is_floating_point():
-        raise TypeError(f'paste_masks: probs and boxes must be floating point, got {probs.dtype} and {boxes.dtype}')
+        raise TypeError(f'{name}: probs and boxes must be floating point, got {probs.dtype} and {boxes.dtype}')
     if probs.device != boxes.device:
-        raise ValueError(f'paste_masks: probs are on {probs.device}, boxes on {boxes.device}')
+        raise ValueError(f'{name}: probs are on {probs.device}, boxes on {boxes.device}')
     if not threshold > 0:
-        raise ValueError(f'paste_masks: threshold must be positive (all outside the boxes is 0), got {threshold}')
-    probs, boxes = probs.detach().float(), boxes.detach().float()
-    return kernels[probs.device.type].paste_masks(probs, boxes, height, width, threshold)
+        raise ValueError(f'{name}: threshold must be positive (all outside the boxes is 0), got {threshold}')
+    return probs.detach().float(), boxes.detach().float()

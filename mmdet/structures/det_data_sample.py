@@ -25,7 +25,8 @@ class DetDataSample(BaseDataElement):
     gt_instances = _instances('_gt_instances', 'bboxes (N, 4), labels (N,) int64, masks: BitmapMasks or PolygonMasks.')
     ignored_instances = _instances('_ignored_instances', 'Crowds, with the fields of gt_instances.')
     proposals = _instances('_proposals', 'bboxes (N, 4), scores (N,).')
-    pred_instances = _instances('_pred_instances', 'bboxes (N, 4), scores (N,), labels (N,), masks (N, H, W) bool.')
+    pred_instances = _instances('_pred_instances', 'bboxes (N, 4), scores (N,), labels (N,), masks: PastedMasks from '
+                                                   'the model, bool (N, H, W) from mmdet.apis.')
 
 
 SampleList = list[DetDataSample]

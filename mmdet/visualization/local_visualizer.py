@@ -6,7 +6,7 @@ from mmengine.visualization import Visualizer
 
 from mmdet.registry import VISUALIZERS
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmdet.structures.mask import BitmapMasks, PastedMasks, PolygonMasks
 
 from .draw import draw_boxes, draw_labels, draw_masks
 from .palette import get_palette
@@ -103,11 +103,13 @@ class DetLocalVisualizer(Visualizer):
 
 
 def mask_pieces(masks) -> list[tuple[np.ndarray, int, int]]:
-    """Each mask's window as (h, w) bool with its left and top; of (N, H, W), BitmapMasks or PolygonMasks."""
+    """Each mask's window as (h, w) bool with its left and top; of (N, H, W) or masks of mmdet.structures."""
     if isinstance(masks, (BitmapMasks, PolygonMasks)):
         windows = masks.windows
         return [(piece.astype(bool), int(x), int(y))
                 for piece, (x, y, _, _) in zip(windows.pieces(), windows.boxes, strict=True)]
+    if isinstance(masks, PastedMasks):
+        masks = masks.to_tensor()
     pieces = []
     for mask in _array(masks).astype(bool):
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmdet.apis.det_inferencer import literal_config
+from mmdet.evaluation.coco_metric import encode_masks
 from mmdet.structures import DetDataSample
 
 DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
@@ -72,6 +73,7 @@ def test_inference_on_paths_arrays_and_lists(folder):
     result = inference_detector(model, str(path))
     assert isinstance(result, DetDataSample)
     assert 0 < len(result.pred_instances) <= 4 and result.pred_instances.masks.shape[1:] == (90, 120)
+    assert result.pred_instances.masks.dtype == torch.bool
     boxes = result.pred_instances.bboxes
     assert (boxes >= 0).all() and (boxes[:, [0, 2]] <= 120).all() and (boxes[:, [1, 3]] <= 90).all()
     assert not boxes.requires_grad
@@ -97,6 +99,7 @@ def test_inferencer_on_a_folder(folder, tmp_path):
     assert results['visualization'][1].shape == (200, 100, 3)
     expected = inference_detector(inferencer.model, folder / 'images/two.png')
     np.testing.assert_allclose(prediction['bboxes'], expected.pred_instances.bboxes.cpu(), atol=1e-3)
+    assert prediction['masks'] == encode_masks(expected.pred_instances.masks)
 
 
 def test_batches_change_nothing(folder):
@@ -115,6 +118,7 @@ def test_inferencer_options(folder, tmp_path, capsys):
     assert inferencer(image)['visualization'] == []
     results = inferencer([image, image], return_vis=True, return_datasamples=True, print_result=True)
     assert isinstance(results['predictions'][0], DetDataSample) and len(results['visualization']) == 2
+    assert results['predictions'][0].pred_instances.masks.dtype == torch.bool
     assert 'pred_instances' in capsys.readouterr().out
     inferencer([image, image], out_dir=str(tmp_path))
     assert [path.name for path in sorted((tmp_path / 'vis').iterdir())] == ['00000003.jpg', '00000004.jpg']

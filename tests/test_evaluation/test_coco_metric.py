@@ -15,6 +15,7 @@ from mmdet.datasets.coco_classes import COCO_CLASSES
 from mmdet.evaluation import CocoMetric
 from mmdet.evaluation.coco_metric import encode_masks
 from mmdet.registry import METRICS
+from mmdet.structures.mask import PastedMasks
 
 CLASSES = ('cedar', 'acorn')
 SIZE = (100, 120)
@@ -212,6 +213,8 @@ def test_encode_masks():
     assert all(isinstance(r['counts'], str) and list(r['size']) == [20, 30] for r in rles)
     assert np.array_equal(mask_api.decode(rles).transpose(2, 0, 1).astype(bool), masks.numpy())
     assert encode_masks(masks[:0]) == [] and encode_masks(rles) is rles
+    pasted = PastedMasks(torch.rand(3, 28, 28), torch.tensor([[2., 3, 19, 28]]).repeat(3, 1), 20, 30, 0.5)
+    assert encode_masks(pasted) == pasted.rles() == encode_masks(pasted.to_tensor())
 
 
 def evaluate_half(rank, ann_file, port_file, queue):

@@ -54,7 +54,7 @@ def test_detections(golden):
         assert torch.equal(pred.labels, torch.from_numpy(golden[f'pred{i}/labels']))
         np.testing.assert_allclose(pred.scores.numpy(), golden[f'pred{i}/scores'], rtol=1e-3)
         np.testing.assert_allclose(pred.bboxes.numpy(), golden[f'pred{i}/bboxes'], rtol=1e-3, atol=1e-2)
-        areas = pred.masks.flatten(1).sum(1).numpy()
+        areas = pred.masks.to_tensor().flatten(1).sum(1).numpy()
         np.testing.assert_allclose(areas, golden[f'pred{i}/mask_areas'], rtol=1e-3, atol=2)
 
 

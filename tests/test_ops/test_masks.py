@@ -1,10 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torchvision
+from pycocotools import mask as mask_api
 
-from mmdet.ops import crop_masks, paste_masks
+from mmdet.ops import crop_masks, paste_masks, paste_masks_as_rle
+from mmdet.ops.dispatch import kernels
 
 HEIGHT, WIDTH = 40, 56
 
@@ -118,6 +121,113 @@ def test_paste_opcheck(extension, device):
     torch.library.opcheck(torch.ops.mmdet.paste_masks, (probs, random_boxes(3).to(device), HEIGHT, WIDTH, 0.5))
 
 
+def hostile_boxes(height, width):
+    """Beyond every edge, along them, over all of the image, outside it, without area, and not finite."""
+    h, w = float(height), float(width)
+    return torch.tensor([
+        [-9, -9, w + 9, h + 9], [0, 0, w, h], [-3, 2, w / 2, h - 2], [w / 2, -7, w + 5, h + 7], [0, -7, w / 3, h + 7],
+        [w - 1, 0, w, h], [0, h - 1, w, h], [0.4, 0.4, 0.6, 0.6], [w + 3, 0, w + 9, h], [-9, -9, -3, -3],
+        [-1e6, -1e6, 1e6, 1e6], [-3e38, -3e38, 3e38, 3e38], [0, 0, 1e-40, 1e-40], [3, 3, 3 + 1e-6, 9],
+        [5, 5, 5, 9], [9, 9, 5, 5], [math.nan, 1, 5, 5], [1, 1, math.inf, 5], [-math.inf, 1, 5, 5]])
+
+
+def assert_rles_are_those_of_the_bitmaps(probs, boxes, height, width, threshold):
+    masks = paste_masks(probs, boxes, height, width, threshold).cpu().numpy()
+    rles = paste_masks_as_rle(probs, boxes, height, width, threshold)
+    assert len(rles) == len(masks)
+    for mask, rle in zip(masks, rles, strict=True):
+        expected = mask_api.encode(np.asfortranarray(mask, np.uint8))
+        assert rle == dict(size=[height, width], counts=expected['counts'].decode())
+        assert np.array_equal(mask_api.decode(rle), mask)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(('height', 'width'), [(HEIGHT, WIDTH), (150, 9), (7, 160), (1, 1), (1, 50), (50, 1)])
+def test_rle_is_that_of_the_bitmap(served_by, device, height, width, dtype):
+    generator = torch.Generator().manual_seed(4)
+    corners, sizes = torch.rand(2, 60, 2, generator=generator)
+    scale = torch.tensor([width, height])
+    corners = (corners * 1.4 - 0.3) * scale
+    boxes = torch.cat([torch.cat([corners, corners + sizes * scale], 1), hostile_boxes(height, width)])
+    probs = torch.rand(len(boxes), 28, 28, generator=generator)
+    probs[::3] = torch.nn.functional.interpolate(probs[::3, None, :5, :5], (28, 28), mode='bilinear')[:, 0]
+    for threshold in (0.1, 0.5):
+        assert_rles_are_those_of_the_bitmaps(probs.to(device, dtype), boxes.to(device), height, width, threshold)
+
+
+@pytest.mark.parametrize('value', [0., 0.5, 1., math.nan, math.inf])
+def test_rle_of_maps_of_one_value(served_by, device, value):
+    """All above, all below, and at the threshold: runs go on from column to column only in masks of full height."""
+    boxes = hostile_boxes(HEIGHT, WIDTH).to(device)
+    probs = torch.full((len(boxes), 28, 28), value, device=device)
+    assert_rles_are_those_of_the_bitmaps(probs, boxes, HEIGHT, WIDTH, 0.5)
+
+
+def test_rle_of_maps_with_holes_that_are_no_numbers(extension, device):
+    generator = torch.Generator().manual_seed(5)
+    boxes = torch.cat([random_boxes(60), hostile_boxes(HEIGHT, WIDTH)])
+    probs = torch.rand(len(boxes), 14, 10, generator=generator)
+    for hole in (math.nan, math.inf, -math.inf):
+        probs[torch.rand(probs.shape, generator=generator) < 0.1] = hole
+    assert_rles_are_those_of_the_bitmaps(probs.to(device), boxes.to(device), HEIGHT, WIDTH, 0.5)
+
+
+def test_rle_of_many_masks_in_a_large_image(extension, device):
+    generator = torch.Generator().manual_seed(6)
+    corners = torch.rand(300, 2, generator=generator) * 900 - 100
+    boxes = torch.cat([corners, corners + 400 * torch.rand(300, 2, generator=generator)], 1)
+    probs = torch.rand(300, 28, 28, generator=generator)
+    for some in range(0, 300, 100):
+        part = slice(some, some + 100)
+        assert_rles_are_those_of_the_bitmaps(probs[part].to(device), boxes[part].to(device), 480, 640, 0.5)
+    rles = paste_masks_as_rle(probs.to(device), boxes.to(device), 480, 640, 0.5)
+    assert rles[250] == paste_masks_as_rle(probs[250:251].to(device), boxes[250:251].to(device), 480, 640, 0.5)[0]
+
+
+def test_rle_by_hand(served_by, device):
+    """Ones over all rows of columns 1 and 2, of 3 rows: 3 pixels without, 6 with, 3 without; '0' is zero."""
+    rle, = paste_masks_as_rle(torch.ones(1, 28, 28, device=device), torch.tensor([[1., 0, 3, 3]], device=device), 3, 4,
+                              0.5)
+    assert rle == dict(size=[3, 4], counts='363')
+
+
+def test_rle_of_nothing(served_by, device):
+    probs, boxes = torch.ones(2, 28, 28, device=device), torch.ones(2, 4, device=device)
+    assert paste_masks_as_rle(probs[:0], boxes[:0], 9, 8, 0.5) == []
+    for size in ((0, 8), (8, 0)):
+        assert paste_masks_as_rle(probs, boxes, *size, 0.5) == [dict(size=list(size), counts='0')] * 2
+
+
+@pytest.mark.gpu
+def test_every_device_pastes_the_same_pixels(extension):
+    boxes = torch.cat([random_boxes(200), hostile_boxes(HEIGHT, WIDTH)])
+    probs = torch.rand(len(boxes), 28, 28, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(paste_masks(probs.cuda(), boxes.cuda(), HEIGHT, WIDTH, 0.5).cpu(),
+                       paste_masks(probs, boxes, HEIGHT, WIDTH, 0.5))
+
+
+def test_runs_are_those_of_the_fallback(extension, device):
+    from mmdet.ops import fallback
+    boxes = torch.cat([random_boxes(30), hostile_boxes(HEIGHT, WIDTH)[:10]]).to(device)
+    probs = torch.rand(len(boxes), 28, 28, generator=torch.Generator().manual_seed(8)).to(device)
+    runs, num_runs = kernels[device.type].mask_runs(probs, boxes, HEIGHT, WIDTH, 0.5)
+    expected, num_expected = fallback.mask_runs(probs, boxes, HEIGHT, WIDTH, 0.5)
+    assert torch.equal(runs, expected) and torch.equal(num_runs, num_expected)
+
+
+def test_rle_opcheck(extension, device):
+    probs, boxes = torch.rand(3, 7, 7, device=device), random_boxes(3).to(device)
+    torch.library.opcheck(torch.ops.mmdet.mask_runs, (probs, boxes, HEIGHT, WIDTH, 0.5))
+    runs, num_runs = torch.ops.mmdet.mask_runs(probs, boxes, HEIGHT, WIDTH, 0.5)
+    torch.library.opcheck(torch.ops.mmdet.encode_runs, (runs.cpu(), num_runs.cpu(), HEIGHT * WIDTH))
+
+
+def test_encoding_refuses_runs_that_are_not_there(extension):
+    for num_runs in ([2], [-1], [1, 1]):
+        with pytest.raises(RuntimeError, match='encode_runs: num_runs'):
+            torch.ops.mmdet.encode_runs(torch.tensor([[0, 3]]), torch.tensor(num_runs), 9)
+
+
 PIXELS, WINDOWS, BOXES = torch.zeros(9, dtype=torch.uint8), torch.tensor([[0, 0, 3, 3]]), torch.zeros(1, 4)
 INDEX, PROBS = torch.tensor([0]), torch.zeros(1, 7, 7)
 
@@ -134,6 +244,8 @@ INDEX, PROBS = torch.tensor([0]), torch.zeros(1, 7, 7)
     (lambda: paste_masks(PROBS.int(), BOXES, 8, 8, 0.5), 'floating point'),
     (lambda: paste_masks(PROBS, BOXES.to('meta'), 8, 8, 0.5), 'boxes on meta'),
     (lambda: paste_masks(PROBS, BOXES, 8, 8, 0), 'threshold must be positive'),
+    (lambda: paste_masks_as_rle(PROBS[0], BOXES, 8, 8, 0.5), 'paste_masks_as_rle: probs must be'),
+    (lambda: paste_masks_as_rle(PROBS, BOXES, 8, 8, math.nan), 'threshold must be positive'),
 ])
 def test_refuses(call, message):
     with pytest.raises((ValueError, TypeError), match=message):

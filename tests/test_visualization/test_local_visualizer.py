@@ -6,7 +6,7 @@ from mmengine.structures import InstanceData
 
 from mmdet.registry import VISUALIZERS
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmdet.structures.mask import BitmapMasks, PastedMasks, PolygonMasks
 from mmdet.visualization import DetLocalVisualizer
 from mmdet.visualization.local_visualizer import mask_pieces
 
@@ -25,6 +25,7 @@ def sample(scores=(0.9, 0.1), masks=None):
 
 
 @pytest.mark.parametrize('masks', [torch.tensor(SQUARE[None]).bool(), BitmapMasks(SQUARE[None], 40, 60),
+                                   PastedMasks(torch.ones(1, 28, 28), torch.tensor([[20., 10, 50, 30]]), 40, 60, 0.5),
                                    PolygonMasks([[np.array([20., 10, 50, 10, 50, 30, 20, 30])]], 40, 60)], ids=type)
 def test_pieces_of_every_kind_of_mask(masks):
     (piece, x, y), = mask_pieces(masks)

@@ -8,8 +8,8 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 
 from mmdet.models.task_modules.matching import IGNORED
-from mmdet.ops import paste_masks
 from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures.mask import PastedMasks
 
 
 @MODELS.register_module()
@@ -88,7 +88,7 @@ class StandardRoIHead(BaseModule):
         return rows, sample.positive.flatten()[rows].nonzero()[:, 0]
 
     def predict(self, features, proposals, valid, samples, rescale=True):
-        """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks bool (D, H, W).
+        """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks (PastedMasks).
 
         Args:
             samples: DetDataSamples that tell img_shape and, to rescale, ori_shape and scale_factor (w, h; absent: 1).
@@ -107,7 +107,7 @@ class StandardRoIHead(BaseModule):
                 boxes = boxes / boxes.new_tensor(sample.get('scale_factor', (1., 1.))).repeat(2)
             result = InstanceData(bboxes=boxes, scores=scores, labels=labels)
             if probs is not None:
-                result.masks = paste_masks(probs[i], boxes, *size, self.test_cfg['mask_thr_binary'])
+                result.masks = PastedMasks(probs[i], boxes, *size, self.test_cfg['mask_thr_binary'])
             results.append(result)
         return results
 

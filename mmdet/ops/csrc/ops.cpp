@@ -15,4 +15,8 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
       "crop_masks(Tensor pixels, Tensor windows, Tensor starts, Tensor rois, Tensor index, int size, int height, "
       "int width) -> Tensor");
   m.def("paste_masks(Tensor probs, Tensor boxes, int height, int width, float threshold) -> Tensor");
+  // The runs (R, 2) of all masks' columns, first and last + 1 pixel counted down the columns, and the number of each
+  // mask; then, on the CPU, COCO's text of all masks and the number of characters of each.
+  m.def("mask_runs(Tensor probs, Tensor boxes, int height, int width, float threshold) -> (Tensor, Tensor)");
+  m.def("encode_runs(Tensor runs, Tensor num_runs, int num_pixels) -> (Tensor, Tensor)");
 }

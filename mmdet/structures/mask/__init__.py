@@ -1,5 +1,6 @@
 from .bitmap import BitmapMasks
+from .pasted import PastedMasks
 from .polygon import PolygonMasks
 from .windows import MaskWindows
 
-__all__ = ['BitmapMasks', 'MaskWindows', 'PolygonMasks']
+__all__ = ['BitmapMasks', 'MaskWindows', 'PastedMasks', 'PolygonMasks']

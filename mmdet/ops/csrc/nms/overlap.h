@@ -15,22 +15,6 @@ T rounded_down(double threshold) {
   return rounded > threshold ? std::nextafter(rounded, -std::numeric_limits<T>::infinity()) : rounded;
 }
 
-// Kept out of fused multiply-adds, which CUDA would form.
-MMDET_HOST_DEVICE float product(float a, float b) {
-#ifdef __CUDA_ARCH__
-  return __fmul_rn(a, b);
-#else
-  return a * b;
-#endif
-}
-MMDET_HOST_DEVICE double product(double a, double b) {
-#ifdef __CUDA_ARCH__
-  return __dmul_rn(a, b);
-#else
-  return a * b;
-#endif
-}
-
 // Whether IoU > threshold. A comparison with NaN keeps its first operand where torchvision's does.
 template <typename T>
 MMDET_HOST_DEVICE bool overlap(T kept_x1, T kept_y1, T kept_x2, T kept_y2, T x1, T y1, T x2, T y2, T threshold) {

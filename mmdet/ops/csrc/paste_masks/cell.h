@@ -26,7 +26,7 @@ struct Cells {
 
   // Position of a pixel's centre among the centres of cells, 0 to count - 1.
   MMDET_HOST_DEVICE float position(int64_t pixel) const {
-    return (static_cast<float>(pixel) + 0.5f - lower) / (upper - lower) * static_cast<float>(count) - 0.5f;
+    return product((static_cast<float>(pixel) + 0.5f - lower) / (upper - lower), static_cast<float>(count)) - 0.5f;
   }
 
  private:
@@ -38,6 +38,11 @@ struct Cells {
   }
 };
 
+// Value between two cells, at this share of the way from the first to the second; exact where both are equal.
+MMDET_HOST_DEVICE float between(float before, float after, float share) {
+  return before + product(share, after - before);
+}
+
 // Value at a position between cells; zeros stand on both sides of the map.
 template <typename Read>
 MMDET_HOST_DEVICE float interpolate(float position, int64_t count, const Read& read) {
@@ -45,7 +50,15 @@ MMDET_HOST_DEVICE float interpolate(float position, int64_t count, const Read& r
   const auto cell = static_cast<int64_t>(whole);
   const float before = cell >= 0 && cell < count ? read(cell) : 0.0f;
   const float after = cell >= -1 && cell + 1 < count ? read(cell + 1) : 0.0f;
-  return before + share * (after - before);  // exact where both are equal
+  return between(before, after, share);
+}
+
+// Value at pixel (i, j) of the image, of a map that y and x stretch over a box.
+MMDET_HOST_DEVICE float value_at(const float* map, const Cells& y, const Cells& x, int64_t i, int64_t j) {
+  const float vertical = y.position(i);
+  return interpolate(x.position(j), x.count, [&](int64_t column) {
+    return interpolate(vertical, y.count, [&](int64_t row) { return map[row * x.count + column]; });
+  });
 }
 
 }  // namespace mmdet

@@ -24,11 +24,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t top = y.begin(), left = x.begin(), box_width = x.end() - left, area = (y.end() - top) * box_width;
   for (int64_t item = blockIdx.y * blockDim.x + threadIdx.x; item < area; item += gridDim.y * blockDim.x) {
     const int64_t i = top + item / box_width, j = left + item % box_width;
-    const float vertical = y.position(i);
-    const float value = interpolate(x.position(j), columns, [&](int64_t column) {
-      return interpolate(vertical, rows, [&](int64_t row) { return map[row * columns + column]; });
-    });
-    mask[i * width + j] = value >= threshold;
+    mask[i * width + j] = value_at(map, y, x, i, j) >= threshold;
   }
 }
 
