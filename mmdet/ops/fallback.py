@@ -56,6 +56,23 @@ def crop_masks(pixels, windows, starts, rois, index, size, height, width):
 
 def paste_masks(probs, boxes, height, width, threshold):
     masks = torch.zeros((probs.size(0), height, width), dtype=torch.bool, device=probs.device)
+    for number, left, top, piece in _pasted_pieces(probs, boxes, height, width, threshold):
+        masks[number, top:top + piece.size(0), left:left + piece.size(1)] = piece
+    return masks
+
+
+def mask_runs(probs, boxes, height, width, threshold):
+    runs = [boxes.new_empty((0, 2), dtype=torch.int64)] * probs.size(0)
+    for number, left, top, piece in _pasted_pieces(probs, boxes, height, width, threshold):
+        edges = torch.nn.functional.pad(piece.T.to(torch.int8).contiguous(), (1, 1)).diff(dim=1)
+        starts, stops = edges.eq(1).nonzero(), edges.eq(-1).nonzero()
+        runs[number] = torch.stack([(left + ends[:, 0]) * height + top + ends[:, 1] for ends in (starts, stops)], 1)
+    num_runs = torch.tensor([len(of_mask) for of_mask in runs], dtype=torch.int64, device=probs.device)
+    return torch.cat(runs) if runs else boxes.new_empty((0, 2), dtype=torch.int64), num_runs
+
+
+def _pasted_pieces(probs, boxes, height, width, threshold):
+    """Number, left, top and bool (h, w) pixels of every mask that has an area, in the part of the image it reaches."""
     cell = (boxes[:, 2:] - boxes[:, :2]) / boxes.new_tensor([probs.size(2), probs.size(1)])
     drawn = (cell > 0).all(1) & boxes.isfinite().all(1)
     # Interpolation against the zeros around a map reaches half a cell beyond its box.
@@ -70,20 +87,7 @@ def paste_masks(probs, boxes, height, width, threshold):
         x, y = (x - x1) / (x2 - x1) * 2 - 1, (y - y1) / (y2 - y1) * 2 - 1
         grid = torch.stack((x.expand(len(y), -1), y[:, None].expand(-1, len(x))), dim=-1)
         area = torch.nn.functional.grid_sample(probs[number, None, None], grid[None], align_corners=False)[0, 0]
-        masks[number, y_start:y_stop, x_start:x_stop] = area >= threshold
-    return masks
-
-
-def mask_runs(probs, boxes, height, width, threshold):
-    runs, num_runs = [boxes.new_empty((0, 2), dtype=torch.int64)], []
-    for number in range(len(probs)):  # one bitmap at a time
-        one = slice(number, number + 1)
-        columns = paste_masks(probs[one], boxes[one], height, width, threshold)[0].T
-        edges = torch.nn.functional.pad(columns, (1, 1)).to(torch.int8).diff(dim=1)
-        ends = [column * height + row for column, row in (edges.eq(step).nonzero().T for step in (1, -1))]
-        runs.append(torch.stack(ends, 1))
-        num_runs.append(len(runs[-1]))
-    return torch.cat(runs), torch.tensor(num_runs, dtype=torch.int64, device=probs.device)
+        yield number, x_start, y_start, area >= threshold
 
 
 def encode_runs(runs, num_runs, num_pixels):
