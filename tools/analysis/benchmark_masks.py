@@ -1,16 +1,15 @@
 """Times predicted masks on their way to COCO's RLE: python tools/analysis/benchmark_masks.py
 
-Our operator takes turns with pasting and encoding, so that what else runs on the machine hits all alike; the table
-shows medians and ratios.
+Our operator takes turns with pasting and encoding; the table's ratios are to torchvision's pasting.
 """
 import argparse
 import statistics
-import time
 
 import numpy as np
 import torch
 from pycocotools import mask as mask_api
 from torchvision.models.detection.roi_heads import paste_masks_in_image
+from timing import alternate, machine, markdown, rows
 
 from mmdet import ops
 
@@ -54,27 +53,19 @@ def main():
     torch.set_num_threads(args.threads)
     probs, boxes = detections(args)
     ways = {
-        'paste_masks_as_rle': lambda: [
-            rle['counts'] for rle in ops.paste_masks_as_rle(probs, boxes, *args.size, THRESHOLD)],
-        'paste_masks, pycocotools': lambda: encode(ops.paste_masks(probs, boxes, *args.size, THRESHOLD)),
-        'torchvision, pycocotools': lambda: encode(
+        'mmdet': lambda: [rle['counts'] for rle in ops.paste_masks_as_rle(probs, boxes, *args.size, THRESHOLD)],
+        'mmdet, bitmaps': lambda: encode(ops.paste_masks(probs, boxes, *args.size, THRESHOLD)),
+        'torchvision': lambda: encode(
             paste_masks_in_image(probs[:, None], boxes, tuple(args.size))[:, 0] >= THRESHOLD),
     }
-    results, times = {}, {name: [] for name in ways}
-    for i in range(-2, args.repeats):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            results[name] = way()  # all end on the host
-            if i >= 0:
-                times[name].append((time.perf_counter() - start) * 1000)
-    ours, pasted = results['paste_masks_as_rle'], results['paste_masks, pycocotools']
-    same = sum(a == b for a, b in zip(ours, pasted, strict=True))
-    print(f'{args.masks} masks, {args.size[0]} x {args.size[1]}, {args.device}, {args.threads} threads, operators of '
-          f'{ops.backend(args.device)}; {same} of {len(ours)} texts are those of paste_masks and pycocotools')
+    same = sum(a == b for a, b in zip(ways['mmdet'](), ways['mmdet, bitmaps'](), strict=True))
+    times = alternate(ways, args.repeats)
+    title = f'{args.masks} masks, {args.size[0]} x {args.size[1]}'
+    print(f'{machine()}, operators: {ops.backend(args.device)}\n\n{markdown(rows(title, times, "torchvision"))}\n')
     medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, median in medians.items():
-        print(f'  {name:<26} {median:9.2f} ms (least {min(times[name]):.2f}) '
-              f'{median / medians["paste_masks_as_rle"]:7.1f} x')
+    for name, values in times.items():
+        print(f'{name}: least {min(values) * 1e3:.2f} ms, {medians[name] / medians["mmdet"]:.1f} times our median')
+    print(f'{same} of {args.masks} RLEs are those of the bitmaps')
 
 
 if __name__ == '__main__':
