@@ -8,8 +8,8 @@ import statistics
 import numpy as np
 import torch
 from pycocotools import mask as mask_api
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 from timing import alternate, machine, markdown, rows
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from mmdet import ops
 
