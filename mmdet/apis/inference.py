@@ -60,8 +60,7 @@ def inference_detector(model: nn.Module, imgs: str | Path | np.ndarray | Sequenc
     """Detect on one image or a list of them; returns one DetDataSample or as many.
 
     An image is a path, a URL or a (H, W, 3) uint8 BGR array. test_pipeline: what turns an image into the model's input;
-    by default the config's test pipeline without the annotations. pred_instances.masks is
-    bool (N, H, W).
+    by default the config's test pipeline without the annotations. pred_instances.masks is bool (N, H, W).
     """
     pipeline = test_pipeline or TestPipeline(model.cfg)
     single = not isinstance(imgs, (list, tuple))

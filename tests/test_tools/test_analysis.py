@@ -52,6 +52,19 @@ def test_benchmark(script, args, expected, tmp_path):
     assert all(float(line[2]) > 0 and float(line[4]) > 0 for line in lines)
 
 
+def test_data_pipeline_of_a_config(tmp_path):
+    lines = table(run('analysis/benchmark_data.py', '--count', 2, '--repeats', 1, cwd=tmp_path))
+    assert [line[0] for line in lines][:2] == ['LoadImageFromFile', 'LoadAnnotations'] and lines[-1][0] == 'all'
+    assert abs(sum(float(line[1]) for line in lines[:-1]) - float(lines[-1][1])) < 0.05
+
+
+def test_all_benchmarks_in_short_form(tmp_path):
+    run('benchmark.py', '--short', '--only', 'ops', 'masks', 'evaluation', '--out', tmp_path / 'out', cwd=tmp_path)
+    text = (tmp_path / 'out/benchmark.md').read_text()
+    assert [line for line in text.splitlines() if line.startswith('## ')] == ['## ops', '## masks', '## evaluation']
+    assert (tmp_path / 'out/benchmark.png').read_bytes().startswith(b'\x89PNG')
+
+
 def test_both_sides_of_the_model_benchmark_train(monkeypatch):
     """The batch is the same for both, and a step lowers nothing to nan."""
     module = load('benchmark_model', monkeypatch)

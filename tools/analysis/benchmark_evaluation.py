@@ -1,14 +1,14 @@
 """Times COCO's evaluation by every installed evaluator: python tools/analysis/benchmark_evaluation.py
 
-Ground truth and detections are generated; the evaluators take turns, so that what else runs on the machine hits them
-alike. The table shows the least and the median time, and the largest difference between the figures.
+Ground truth and detections are generated; the evaluators take turns. The largest difference between their precisions is
+printed too.
 """
 import argparse
-import statistics
-import time
+import functools
 
 import numpy as np
 from pycocotools import mask as mask_api
+from timing import alternate, machine, markdown, rows
 
 from mmdet.evaluation.coco_evaluation import EVALUATORS, average_precision, coco_index, evaluate_coco
 
@@ -77,21 +77,20 @@ def generate(args):
 def main():
     args = parse_args()
     dataset, results = generate(args)
-    print(f'{args.images} images, {len(dataset["annotations"])} objects, {len(results)} detections')
+    print(f'{machine()}\n{args.images} images, {len(dataset["annotations"])} objects, {len(results)} detections')
+    lines = []
     for iou_type in args.iou_types:
-        times, evaluations = {name: [] for name in EVALUATORS}, {}
-        for _ in range(args.repeats):
-            for name in EVALUATORS:
-                start = time.perf_counter(), time.process_time()
-                evaluations[name] = evaluate_coco(coco_index(dataset, name), results, iou_type)
-                times[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
+        evaluations = {}
+
+        def evaluate(name, iou_type=iou_type, evaluations=evaluations):
+            evaluations[name] = evaluate_coco(coco_index(dataset, name), results, iou_type)
+        times = alternate({name: functools.partial(evaluate, name) for name in EVALUATORS}, args.repeats, warmup=0)
+        lines += rows(iou_type, times, 'pycocotools')
         precisions = [evaluation.eval['precision'] for evaluation in evaluations.values()]
         apart = max(abs(other - precisions[0]).max() for other in precisions)
-        print(f'{iou_type}: AP {average_precision(evaluations[name]):.4f}, precisions at most {apart:.1e} apart')
-        for name, pairs in times.items():
-            wall, processor = zip(*pairs)
-            print(f'  {name:<18} {min(wall):7.1f} s least, {statistics.median(wall):7.1f} s median, '
-                  f'{min(processor):7.1f} s of processor time', flush=True)
+        print(f'{iou_type}: AP {average_precision(next(iter(evaluations.values()))):.4f}, '
+              f'precisions at most {apart:.1e} apart')
+    print(f'\n{markdown(lines)}')
 
 
 if __name__ == '__main__':
