@@ -10,7 +10,11 @@ def load():
     if not libraries:
         raise ImportError('it was not built: no C++ compiler at install time?')
     torch.ops.load_library(libraries[0])
-    _register_shapes()
+    try:
+        _register_shapes()
+    except RuntimeError as error:
+        raise ImportError(f'{libraries[0]} was built from older sources ({error}). To build it anew: '
+                          'pip install --no-build-isolation -e .') from None
     torch.library.register_autograd('mmdet::roi_align', _backward, setup_context=_save_for_backward)
     torch.library.register_autograd('mmdet::roi_align_backward', _double_backward,
                                     setup_context=_save_for_double_backward)
