@@ -9,6 +9,9 @@ from .plain_pickle import PlainPickle, Refused
 from .source import local_file
 from .torch_file import is_torch_file, load_torch_file
 
+# The protocol, or in the oldest protocols a dict or something else in parentheses or of a module.
+PICKLE_STARTS = (b'\x80', b'}', b']', b'(', b'c')
+
 
 def read_checkpoint(source: str | Path, map_location='cpu') -> dict:
     """Read a checkpoint of ours, mmdetection, Detectron, detectron2, torchvision or timm, told by its content.
@@ -32,6 +35,8 @@ def read_file(path: Path, map_location='cpu') -> dict:
     try:
         if is_torch_file(head):
             checkpoint = load_torch_file(path, map_location)
+        elif not head.startswith(PICKLE_STARTS):
+            raise pickle.UnpicklingError(f'it begins with {head[:8]!r}')
         else:
             checkpoint = PlainPickle(io.BytesIO(path.read_bytes())).load()
     except Refused as error:

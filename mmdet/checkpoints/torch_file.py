@@ -114,8 +114,9 @@ def load_torch_file(path: Path, map_location='cpu'):
         with torch.serialization.safe_globals([(cls, name) for name, cls in SAFE_CLASSES.items()]):
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        named = re.search(r'GLOBAL (\S+)', str(error))
-        raise (Refused(named[1]) if named else pickle.UnpicklingError(str(error).partition('\n')[0])) from None
+        reason = str(error.__context__ or error)  # PyTorch puts advice in the place of the reason
+        named = re.search(r'GLOBAL (\S+)', reason)
+        raise (Refused(named[1]) if named else pickle.UnpicklingError(reason.partition('\n')[0])) from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RecursionError) as error:
         raise pickle.UnpicklingError(str(error).partition('\n')[0]) from None
 

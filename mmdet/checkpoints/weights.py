@@ -83,7 +83,8 @@ def load_weights(model: nn.Module, checkpoint: Mapping, strict: bool = False, so
     name = type(model).__name__
     if len(left_over) + len(other_shape) >= count:
         part = any(f'backbone.{parameter}' in weights for parameter in missing)
-        cure = "to take its backbone set init_cfg.prefix='backbone.'" if part else 'is it the checkpoint of another model?'
+        cure = ("to take its backbone set init_cfg.prefix='backbone.'" if part else
+                'is it the checkpoint of another model?')
         raise ValueError(f'nothing in {source} fits {name}; {cure}\n{misfit}')
     if strict and misfit:
         raise ValueError(f'{source} does not fit {name}; is it the checkpoint of another model?\n{misfit}')
