@@ -23,7 +23,8 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | None = N
                   device: str = 'cuda:0', cfg_options: dict | None = None) -> nn.Module:
     """Build the detector of a config, in evaluation mode.
 
-    checkpoint: path, URL or dict as read by read_checkpoint; without it the weights are random.
+    checkpoint: path, URL or dict as read by read_checkpoint (ours, mmdetection's, Detectron's, detectron2's,
+        torchvision's); without it the weights are random.
     palette: 'coco', 'random' or a color; 'none' takes the data set's. device: a GPU falls back to the CPU where there
     is none. The model has `cfg` (the config) and `dataset_meta` (classes, palette).
     Raises ValueError with a table when the checkpoint does not fit.
@@ -41,6 +42,8 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | None = N
     else:
         source = 'the checkpoint' if isinstance(checkpoint, dict) else str(checkpoint)
         checkpoint = checkpoint if isinstance(checkpoint, dict) else read_checkpoint(checkpoint)
+        if 'conversion' in checkpoint:
+            print_log(f'{source}\n{checkpoint["conversion"]}', 'current')
         load_weights(model, checkpoint, strict=True, source=source)
         meta = checkpoint.get('meta', {})
     model.dataset_meta = _dataset_meta(config, meta)

@@ -1,5 +1,8 @@
-from .reader import SAFE_CLASSES, read_checkpoint
+from .conversion import Conventions, Conversion
+from .reader import read_checkpoint
 from .source import local_file
-from .weights import Misfit, load_weights, weights_of
+from .torch_file import SAFE_CLASSES
+from .weights import Misfit, load_weights, weights_for, weights_of
 
-__all__ = ['SAFE_CLASSES', 'Misfit', 'load_weights', 'local_file', 'read_checkpoint', 'weights_of']
+__all__ = ['SAFE_CLASSES', 'Conventions', 'Conversion', 'Misfit', 'load_weights', 'local_file', 'read_checkpoint',
+           'weights_for', 'weights_of']

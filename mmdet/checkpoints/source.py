@@ -61,9 +61,10 @@ def _torchvision_url(source, name):
     from torchvision.models import get_model_weights
     model, _, version = name.partition('.')
     try:
+        weights = get_model_weights(model)
         # Configs mean the first weights torchvision published; DEFAULT are later ones, trained differently.
-        return get_model_weights(model)[version.upper() or 'IMAGENET1K_V1'].url
-    except (ValueError, KeyError) as error:
+        return weights[version.upper() or next(iter(weights)).name].url
+    except (ValueError, KeyError, StopIteration) as error:
         raise ValueError(f'{source}: torchvision has no such weights ({error})') from None
 
 

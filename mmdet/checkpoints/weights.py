@@ -1,10 +1,13 @@
 """Puts a checkpoint's weights into a model and says in a short table what did not fit."""
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import nn
+
+from .conversion import Conversion
 
 SHOWN = 6  # names per section of the table
 
@@ -39,13 +42,29 @@ def weights_of(checkpoint: Mapping) -> OrderedDict:
     return weights
 
 
+def weights_for(model: nn.Module, conversion: Conversion) -> dict:
+    """A foreign checkpoint's weights for the model's number of classes; a backbone's for a detector's backbone."""
+    names = model.state_dict().keys()
+    if conversion.part == 'backbone' and any(name.startswith('backbone.') for name in names):
+        return {f'backbone.{name}': value for name, value in conversion.weights.items()}
+    head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    return dict(conversion.for_classes(getattr(head, 'num_classes', None)))
+
+
 def load_weights(model: nn.Module, checkpoint: Mapping, strict: bool = False, source: str = 'the checkpoint') -> Misfit:
     """Copy every weight that fits into `model` and return what did not.
 
+    A foreign checkpoint (with a `conversion`, see read_checkpoint) gives the classes that the model has, a backbone's
+    goes into the model's backbone, and a warning names every convention of its weights that the model does not keep.
     Raises ValueError with the table of misfits when nothing fits, and with `strict` when anything does not.
     num_batches_tracked may be missing: it counts steps and changes no result.
     """
     weights = weights_of(checkpoint)
+    conversion = checkpoint.get('conversion')
+    if conversion is not None:
+        weights = weights_for(model, conversion)
+        for conflict in conversion.conventions.conflicts(model):
+            warnings.warn(f'{source} ({conversion.source}): {conflict}', stacklevel=2)
     count = len(weights)
     other_shape = {}
     try:
@@ -63,7 +82,10 @@ def load_weights(model: nn.Module, checkpoint: Mapping, strict: bool = False, so
     misfit = Misfit(missing, list(left_over), other_shape)
     name = type(model).__name__
     if len(left_over) + len(other_shape) >= count:
-        raise ValueError(f'nothing in {source} fits {name}; is it the checkpoint of another model?\n{misfit}')
+        part = any(f'backbone.{parameter}' in weights for parameter in missing)
+        cure = ("to take its backbone set init_cfg.prefix='backbone.'" if part else
+                'is it the checkpoint of another model?')
+        raise ValueError(f'nothing in {source} fits {name}; {cure}\n{misfit}')
     if strict and misfit:
         raise ValueError(f'{source} does not fit {name}; is it the checkpoint of another model?\n{misfit}')
     return misfit

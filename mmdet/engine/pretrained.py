@@ -1,5 +1,6 @@
 """init_cfg = dict(type='Pretrained', checkpoint=...): weights of another training into a part of the model."""
 import logging
+from dataclasses import replace
 
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit as _PretrainedInit
@@ -18,10 +19,16 @@ class PretrainedInit(_PretrainedInit):
     """
 
     def __call__(self, module):
-        weights = weights_of(read_checkpoint(self.checkpoint, self.map_location))
-        if self.prefix:
-            prefix = self.prefix.removesuffix('.') + '.'
-            weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        checkpoint = read_checkpoint(self.checkpoint, self.map_location)
+        weights = weights_of(checkpoint)
+        conversion = checkpoint.get('conversion')
+        prefix = self.prefix.removesuffix('.') + '.' if self.prefix else ''
+        if conversion is not None and conversion.part == 'backbone' and prefix == 'backbone.':
+            prefix = ''  # a file of a backbone alone, whatever its names began with
+        weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        if conversion is not None:
+            print_log(f'{self.checkpoint}\n{conversion}', 'current')
+            weights = dict(conversion=replace(conversion, weights=weights), state_dict=weights)
         misfit = load_weights(module, weights, source=f'init_cfg.checkpoint {self.checkpoint}')
         misfit = misfit._replace(left_over=[name for name in misfit.left_over if not name.startswith('fc.')])
         print_log(f'{type(module).__name__} takes its weights from {self.checkpoint}', 'current')

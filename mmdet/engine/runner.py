@@ -140,6 +140,8 @@ class Runner(_Runner):
             self.logger.warning(f'{filename} holds no state of the optimizer: its momentum starts anew')
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
+        if 'conversion' in checkpoint:
+            self.logger.info(f'{filename}\n{checkpoint["conversion"]}')
         misfit = load_weights(model, checkpoint, strict or self._strict, filename)
         if misfit:
             self.logger.warning(f'{filename} does not fit the model everywhere:\n{misfit}')

@@ -43,7 +43,7 @@ def test_logs_of_an_unknown_class_are_skipped(tmp_path, monkeypatch):
     import mmdet.engine  # noqa: F401
     path = saved(tmp_path / 'a.pth', dict(log=HistoryBuffer([1.], [1]), weight=torch.ones(2)))
     assert read_checkpoint(path)['log'].current() == 1
-    from mmdet.checkpoints.reader import _skip, _Skipped
+    from mmdet.checkpoints.torch_file import _skip, _Skipped
     monkeypatch.setitem(SAFE_CLASSES, 'mmengine.logging.history_buffer.HistoryBuffer', _Skipped)
     monkeypatch.setitem(SAFE_CLASSES, 'builtins.getattr', _skip)
     assert torch.equal(read_checkpoint(path)['weight'], torch.ones(2))

@@ -6,7 +6,7 @@ roi_layer = dict(sampling_ratio=2, aligned=False)
 model = dict(
     data_preprocessor=dict(mean=[102.9801, 115.9465, 122.7717], std=[1., 1., 1.], bgr_to_rgb=False),
     backbone=dict(
-        norm_cfg=dict(type='FrozenBN', eps=0., requires_grad=False),  # scale and shift alone
+        norm_cfg=dict(type='FrozenBN', requires_grad=False),  # scale and shift alone
         style='caffe',
         init_cfg=dict(checkpoint='open-mmlab://detectron2/resnet50_caffe')),
     rpn_head=dict(

@@ -2,7 +2,7 @@
 _base_ = './faster-rcnn_r50_fpn.py'
 roi_layer = dict(sampling_ratio=2, aligned=False)
 model = dict(
-    backbone=dict(norm_cfg=dict(type='FrozenBN', eps=0., requires_grad=False)),  # the eps of the COCO checkpoints
+    backbone=dict(norm_cfg=dict(type='FrozenBN', requires_grad=False)),
     rpn_head=dict(
         anchor_generator=dict(type='TorchvisionAnchorGenerator'), loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9)),
     roi_head=dict(

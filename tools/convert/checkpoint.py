@@ -1,0 +1,43 @@
+"""Writes a checkpoint of Detectron, detectron2, torchvision, timm or mmdetection 1.x under the names used here.
+
+python tools/convert/checkpoint.py IN OUT.pth [--config CONFIG]
+"""
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from mmdet.checkpoints import load_weights, read_checkpoint, weights_for, weights_of
+from mmdet.engine.command_line import plain_errors, read_config
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Convert a checkpoint, and say what became of its entries')
+    parser.add_argument('source', metavar='IN', help='path, URL or name such as torchvision://maskrcnn_resnet50_fpn')
+    parser.add_argument('out', metavar='OUT', type=Path, help='file to write (.pth)')
+    parser.add_argument('--config', help='config of the model it is for: tells what is missing or left over, and '
+                                         'takes the classes that this model has')
+    args = parser.parse_args()
+    checkpoint = read_checkpoint(args.source)
+    conversion, weights = checkpoint.get('conversion'), weights_of(checkpoint)
+    print(f'{args.source}\n' + (str(conversion) if conversion else "mmdetection's names already: nothing to convert"))
+    if args.config:
+        register_all_modules()
+        model = MODELS.build(read_config(args.config).model)
+        misfit = load_weights(model, checkpoint, source=args.source)
+        weights = weights_for(model, conversion) if conversion else weights
+        print(f'into {args.config}: ' + (f'\n{misfit}' if misfit else 'everything fits'))
+    meta = dict(checkpoint.get('meta') or {})
+    if conversion:
+        meta.update(converted_from=conversion.source, conventions=asdict(conversion.conventions))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=weights, meta=meta), args.out)
+    print(f'{len(weights)} entries written to {args.out}')
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()
