@@ -2,7 +2,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from torchvision.models import detection
 
 from mmdet.engine.command_line import read_config
