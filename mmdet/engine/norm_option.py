@@ -6,7 +6,8 @@ NORMS = dict(
     FrozenBN=dict(type='FrozenBN'),
     SyncBN=dict(type='SyncBN', requires_grad=True),
     GN=dict(type='GN', num_groups=32, requires_grad=True),
-    CBN=dict(type='CBN', buffer_num=3, burnin=1, requires_grad=True))
+    CBN=dict(type='CBN', buffer_num=3, requires_grad=True))
+BURNIN = 2 / 3  # of the training, in which CBN is BN: as in the published recipe, until the learning rate drops
 
 
 def apply_norm(cfg: Config, norm: str) -> None:
@@ -14,6 +15,7 @@ def apply_norm(cfg: Config, norm: str) -> None:
 
     A 2fc box head becomes the 4conv1fc one, which has norms. The backbone keeps its batch norms where norm_eval freezes
     them; a backbone that trains its norms gets `norm` too. Where the config has that type already its options stay.
+    CBN begins after BURNIN of the training.
     """
     if norm not in NORMS:
         raise ValueError(f'--norm {norm}: known are {", ".join(NORMS)}')
@@ -27,8 +29,17 @@ def apply_norm(cfg: Config, norm: str) -> None:
         places.append(model.backbone)
     for place in places:
         options = place.get('norm_cfg') or {}
-        place.norm_cfg = ConfigDict(NORMS[norm], **(options if options.get('type') == norm else {}))
+        options = options if options.get('type') == norm else _burnin(cfg) if norm == 'CBN' else {}
+        place.norm_cfg = ConfigDict(NORMS[norm], **options)
     head = model.roi_head.bbox_head
     if head.type == 'Shared2FCBBoxHead':
         head.type = 'Shared4Conv1FCBBoxHead'
         head.conv_out_channels = head.in_channels
+
+
+def _burnin(cfg):
+    """CBN's option for the first BURNIN of the training of `cfg`."""
+    loop = cfg.get('train_cfg') or {}
+    if loop.get('max_epochs'):
+        return dict(burnin=round(BURNIN * loop.max_epochs, 2))
+    return dict(burnin_iters=int(BURNIN * loop.get('max_iters', 0)))
