@@ -5,6 +5,7 @@ number of times, with a learning rate proportional to the batch; the table shows
 for each norm and a column for each batch size, mean and spread over the seeds.
 """
 import argparse
+import functools
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +20,7 @@ from mmdet.datasets.shapes_scene import SCALE, SHAPES, draw_scene
 from mmdet.models.layers import ConvModule
 
 SIDE = 32
+UNSEEN = 2000  # pictures
 NORMS = dict(BN=dict(type='BN'), GN=dict(type='GN', num_groups=32), CBN=dict(type='CBN', buffer_num=7))
 
 
@@ -26,16 +28,17 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Accuracy of BN, GN and CBN with few images a step')
     parser.add_argument('--norms', nargs='+', choices=NORMS, default=list(NORMS))
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[32, 8, 4, 2])
-    parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--images', type=int, default=4000, help='training pictures (%(default)s)')
-    parser.add_argument('--epochs', type=int, default=8)
-    parser.add_argument('--lr', type=float, default=0.1, help='learning rate of 32 images a step (%(default)s)')
+    parser.add_argument('--seeds', type=int, default=2)
+    parser.add_argument('--images', type=int, default=1600, help='training pictures (%(default)s)')
+    parser.add_argument('--epochs', type=int, default=20)
+    parser.add_argument('--lr', type=float, default=0.05, help='learning rate of 32 images a step (%(default)s)')
     parser.add_argument('--buffer-num', type=int, default=7, help='earlier iterations that CBN averages over')
-    parser.add_argument('--burnin', type=float, default=0.2, help="share of the training before CBN's full window")
+    parser.add_argument('--burnin', type=float, default=2 / 3, help='share of the training in which CBN is BN')
     parser.add_argument('--jobs', type=int, default=torch.get_num_threads(), help='trainings side by side')
     return parser.parse_args()
 
 
+@functools.cache
 def pictures(count, seed):
     """Normalized pictures float32 (count, 3, 32, 32) of one object each with its surroundings; labels (count,)."""
     rng = np.random.default_rng(seed)
@@ -56,6 +59,11 @@ def pictures(count, seed):
     return (images - 127.5) / 64, torch.tensor(labels[:count])
 
 
+def data(args):
+    """Training and unseen pictures, drawn once a process."""
+    return pictures(args.images, seed=0), pictures(UNSEEN, seed=1)
+
+
 def classifier(norm_cfg):
     """Six convolutions with norms, mean over the positions, one linear layer."""
     def block(inside, outside, stride):
@@ -67,13 +75,12 @@ def classifier(norm_cfg):
 def accuracy(norm, batch_size, seed, args):
     """Percent of the unseen pictures that are classified right after a training, and its minutes."""
     torch.set_num_threads(1)
-    images, labels = pictures(args.images, seed=0)
-    unseen, truth = pictures(2000, seed=1)
+    (images, labels), (unseen, truth) = data(args)
     torch.manual_seed(seed)
     steps = args.epochs * (args.images // batch_size)
     norm_cfg = NORMS[norm]
     if norm == 'CBN':
-        norm_cfg = dict(norm_cfg, buffer_num=args.buffer_num, burnin_iters=int(args.burnin * steps), ramp='linear')
+        norm_cfg = dict(norm_cfg, buffer_num=args.buffer_num, burnin_iters=int(args.burnin * steps))
     model = classifier(norm_cfg)
     optimizer = torch.optim.SGD(model.parameters(), args.lr * batch_size / 32, momentum=0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -99,6 +106,7 @@ def main():
     args = parse_args()
     runs = [(norm, size, seed) for size in sorted(args.batch_sizes) for norm in args.norms
             for seed in range(args.seeds)]
+    data(args)  # where processes are forked they inherit it
     found = {}
     with ProcessPoolExecutor(args.jobs) as pool:
         for run, future in [(run, pool.submit(accuracy, *run, args)) for run in runs]:
