@@ -56,7 +56,8 @@ def test_a_backbone_that_trains_its_norms_gets_it_too_and_options_of_the_same_ty
 
 
 @pytest.mark.parametrize(('train_cfg', 'expected'), [
-    (dict(max_epochs=12), dict(burnin=8)), (dict(type='IterBasedTrainLoop', max_iters=90000), dict(burnin_iters=60000))])
+    (dict(max_epochs=12), dict(burnin=8)),
+    (dict(type='IterBasedTrainLoop', max_iters=90000), dict(burnin_iters=60000))])
 def test_cbn_begins_after_two_thirds_of_the_training(train_cfg, expected):
     cfg = Config.fromfile(CONFIGS / 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
     cfg.train_cfg = train_cfg

@@ -35,7 +35,7 @@ def test_losses_and_gradients(golden):
     model = build().train()
     losses = model(**batch(model, True), mode='loss')
     for name, value in losses.items():
-        assert float(value) == pytest.approx(float(golden[f'loss/{name}']), rel=1e-3), name
+        assert value.item() == pytest.approx(float(golden[f'loss/{name}']), rel=1e-3), name
     total = sum(value for name, value in losses.items() if name.startswith('loss'))
     assert float(total) == pytest.approx(float(golden['loss/loss']), rel=1e-3)
     total.backward()

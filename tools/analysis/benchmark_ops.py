@@ -1,7 +1,8 @@
 """Times RoIAlign and NMS beside torchvision.ops, in turns: python tools/analysis/benchmark_ops.py
 
 RoIAlign: 512 RoIs of two images on one level (256 channels, 100 x 168) and on four levels of a pyramid, 7 x 7 bins, 2
-samples a bin; torchvision's pyramid is MultiScaleRoIAlign. Inputs are channels-last for both, as the models have them.
+samples a bin; torchvision's pyramid is MultiScaleRoIAlign. Inputs are channels-last for both, as the models have them;
+torchvision, which has no bfloat16, converts to float32 and back, as it does under autocast.
 """
 import argparse
 
@@ -60,13 +61,19 @@ def roi_align_cases(dtype, device, generator):
     levels = (area.sqrt() / 56 + 1e-6).log2().floor().clamp(0, 3).long()
     theirs = torchvision.ops.MultiScaleRoIAlign(['0', '1', '2', '3'], 7, 2)
     per_image = list(rois[:, 1:].split(256))
+    accepted = torch.float32 if dtype == torch.bfloat16 else dtype
+
+    def one_of_theirs(x):
+        return torchvision.ops.roi_align(x[0].to(accepted), rois.to(accepted), 7, 1 / 8, 2, False).to(dtype)
+
+    def pyramid_of_theirs(x):
+        levels = {name: level.to(accepted) for name, level in zip('0123', x, strict=True)}
+        return theirs(levels, [boxes.to(accepted) for boxes in per_image], [SIZE] * 2).to(dtype)
     cases = dict(
         one=({'mmdet': lambda x: ops.roi_align(x[0], rois, 7, 1 / 8, 2, False),
-              'torchvision': lambda x: torchvision.ops.roi_align(x[0], rois.to(dtype), 7, 1 / 8, 2, False)},
-             features[1:2]),
+              'torchvision': one_of_theirs}, features[1:2]),
         pyramid=({'mmdet': lambda x: ops.multiscale_roi_align(x, rois, levels, 7, [1 / s for s in strides], 2, False),
-                  'torchvision': lambda x: theirs(dict(zip('0123', x, strict=True)), [p.to(dtype) for p in per_image],
-                                                  [SIZE] * 2)}, features))
+                  'torchvision': pyramid_of_theirs}, features))
     for name, (sides, inputs) in cases.items():
         steps = {side: forward_and_backward(pool, inputs, grad) for side, pool in sides.items()}
         for i, part in enumerate(('forward', 'backward')):
