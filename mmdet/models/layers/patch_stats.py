@@ -25,13 +25,17 @@ def mean_patch(x: Tensor, conv: nn.Conv2d, y: Tensor) -> Tensor:
     It is the derivative of every output channel's mean by its weights. Reads x once.
     """
     x, padding = _padded(x, conv)
-    # Summing along the memory is 20 times as fast as across it.
-    channels_last = x.is_contiguous(memory_format=torch.channels_last)
     dtype = torch.promote_types(x.dtype, torch.float32)
-    total = x.permute(0, 2, 3, 1).sum(0, dtype=dtype).permute(2, 0, 1) if channels_last else x.sum(0, dtype=dtype)
     rows, columns = (_reads(x.shape[2 + i], y.shape[2 + i], conv.kernel_size[i], conv.stride[i], padding[i],
-                            conv.dilation[i], total) for i in range(2))
-    return rows @ total @ columns.T / (y.numel() // y.shape[1])
+                            conv.dilation[i], x.new_empty((), dtype=dtype)) for i in range(2))
+    # Along the memory it is 20 times as fast as across it.
+    if x.is_contiguous(memory_format=torch.channels_last):
+        total = x.permute(0, 2, 3, 1).sum(0, dtype=dtype)  # (H, W, Cin)
+        total = columns @ (rows @ total.flatten(1)).unflatten(1, total.shape[1:])
+        total = total.permute(2, 0, 1)
+    else:
+        total = rows @ x.sum(0, dtype=dtype) @ columns.T
+    return total.contiguous() / (y.numel() // y.shape[1])
 
 
 def variance_slope(x: Tensor, conv: nn.Conv2d, centred: Tensor, patch: Tensor) -> Tensor:
