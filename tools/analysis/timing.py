@@ -29,8 +29,13 @@ def rows(title: str, times: Mapping[str, list[float]], baseline: str) -> list[li
     for name, values in times.items():
         low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
         lines.append([title, name, f'{medians[name] * 1e3:.3g}', f'{low * 1e3:.3g} to {high * 1e3:.3g}',
-                      f'{medians[name] / medians[baseline]:.2f}' if baseline in medians else ''])
+                      ratio(medians[name], medians[baseline]) if baseline in medians else ''])
     return lines
+
+
+def ratio(value: float, base: float) -> str:
+    """Two decimals, or two digits where it is small."""
+    return f'{value / base:.2f}' if value > 0.1 * base else f'{value / base:.2g}'
 
 
 HEAD = ['what', 'who', 'median ms', 'quartiles', 'ratio']
