@@ -1,4 +1,5 @@
 """Starts the processes of one run: NCCL on GPUs, gloo on CPUs, launched by torchrun, Slurm or MPI."""
+import atexit
 import datetime
 import os
 import subprocess
@@ -45,6 +46,13 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
         dist.init_process_group(backend, **kwargs)
     else:
         dist.init_process_group('gloo', **kwargs)
+        atexit.register(_leave)
+
+
+def _leave():
+    # A gloo group that is still there when Python ends now and then aborts the process; to leave it waits for nobody.
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _first_slurm_host():

@@ -49,6 +49,16 @@ def test_processes_meet_on_the_cpu(tmp_path, launcher):
     assert outputs == ['gloo 0 2 3.0\n', 'gloo 1 2 3.0\n']
 
 
+def test_processes_leave_their_group_when_they_end(tmp_path):
+    outputs = run('''
+        import atexit
+        atexit._run_exitfuncs()
+        print(dist.is_initialized())
+        dist.destroy_process_group = lambda: None
+    ''', tmp_path)
+    assert outputs == ['False\n'] * 2
+
+
 def test_running_statistics_are_averaged_but_not_those_of_frozen_layers(tmp_path):
     outputs = run('''
         from torch import nn

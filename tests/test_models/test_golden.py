@@ -37,7 +37,7 @@ def test_losses_and_gradients(golden):
     for name, value in losses.items():
         assert value.item() == pytest.approx(float(golden[f'loss/{name}']), rel=1e-3), name
     total = sum(value for name, value in losses.items() if name.startswith('loss'))
-    assert float(total) == pytest.approx(float(golden['loss/loss']), rel=1e-3)
+    assert total.item() == pytest.approx(float(golden['loss/loss']), rel=1e-3)
     total.backward()
     norms = {name: float(p.grad.norm()) for name, p in model.named_parameters() if p.requires_grad}
     expected = {name[10:]: float(golden[name]) for name in golden if name.startswith('grad_norm/')}
