@@ -72,6 +72,11 @@ def _register_shapes():
         num_chars = torch.library.get_ctx().new_dynamic_size()
         return runs.new_empty((num_chars,), dtype=torch.uint8), torch.empty_like(num_runs)
 
+    @torch.library.register_fake('mmdet::weight_grad_3x3')
+    def weight_grad_3x3(x, grad, pad_y, pad_x, channels_last):
+        return torch.empty((grad.size(1), x.size(1), 3, 3), dtype=x.dtype, device=x.device,
+                           memory_format=_memory_format(channels_last))
+
 
 def _save_for_backward(ctx, inputs, output):
     features, rois, levels, ctx.scales, _, _, ctx.sampling_ratio, ctx.aligned = inputs

@@ -3,15 +3,13 @@
 Our operator takes turns with pasting and encoding; the table's ratios are to torchvision's pasting.
 """
 import argparse
-import statistics
 
-import numpy as np
 import torch
-from pycocotools import mask as mask_api
 from timing import alternate, machine, markdown, rows
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from mmdet import ops
+from mmdet.evaluation.coco_metric import encode_masks
 
 THRESHOLD = 0.5
 
@@ -42,29 +40,20 @@ def detections(args):
     return logits.sigmoid().to(args.device), torch.cat([corners, corners + sizes], 1).to(args.device)
 
 
-def encode(masks):
-    """RLEs of bitmaps (N, H, W)."""
-    columns = masks.transpose(1, 2).contiguous().cpu().numpy().view(np.uint8)
-    return [rle['counts'].decode() for rle in mask_api.encode(columns.transpose(2, 1, 0))]
-
-
 def main():
     args = parse_args()
     torch.set_num_threads(args.threads)
     probs, boxes = detections(args)
     ways = {
-        'mmdet': lambda: [rle['counts'] for rle in ops.paste_masks_as_rle(probs, boxes, *args.size, THRESHOLD)],
-        'mmdet, bitmaps': lambda: encode(ops.paste_masks(probs, boxes, *args.size, THRESHOLD)),
-        'torchvision': lambda: encode(
+        'mmdet': lambda: ops.paste_masks_as_rle(probs, boxes, *args.size, THRESHOLD),
+        'mmdet, bitmaps': lambda: encode_masks(ops.paste_masks(probs, boxes, *args.size, THRESHOLD)),
+        'torchvision': lambda: encode_masks(
             paste_masks_in_image(probs[:, None], boxes, tuple(args.size))[:, 0] >= THRESHOLD),
     }
-    same = sum(a == b for a, b in zip(ways['mmdet'](), ways['mmdet, bitmaps'](), strict=True))
+    same = sum(a['counts'] == b['counts'] for a, b in zip(ways['mmdet'](), ways['mmdet, bitmaps'](), strict=True))
     times = alternate(ways, args.repeats)
     title = f'{args.masks} masks, {args.size[0]} x {args.size[1]}'
     print(f'{machine()}, operators: {ops.backend(args.device)}\n\n{markdown(rows(title, times, "torchvision"))}\n')
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, values in times.items():
-        print(f'{name}: least {min(values) * 1e3:.2f} ms, {medians[name] / medians["mmdet"]:.1f} times our median')
     print(f'{same} of {args.masks} RLEs are those of the bitmaps')
 
 

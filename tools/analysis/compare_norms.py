@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from timing import markdown
+
 from mmdet.engine.command_line import plain_errors, read_config
 from mmdet.engine.norm_option import NORMS
 
@@ -58,7 +60,7 @@ def row(norm, work_dir):
 
 def main():
     args = parse_args()
-    table = [['norm', *FIGURES.values(), 's a step'], ['---'] * (len(FIGURES) + 2)]
+    lines = []
     for norm in args.norms:
         work_dir = args.work_dir / norm
         finished = work_dir / 'finished'
@@ -71,9 +73,9 @@ def main():
             if done.returncode:
                 raise ValueError(f'the training with {norm} failed; {work_dir / "output.txt"} says why')
             finished.touch()
-        table.append(row(norm, work_dir))
-        print(' | '.join(table[-1]), flush=True)
-    text = '\n'.join(f'| {" | ".join(cells)} |' for cells in table)
+        lines.append(row(norm, work_dir))
+        print(' | '.join(lines[-1]), flush=True)
+    text = markdown(lines, ['norm', *FIGURES.values(), 's a step'])
     (args.work_dir / 'table.md').write_text(text + '\n')
     print(f'\n{text}\n\nwritten to {args.work_dir / "table.md"}')
 

@@ -3,6 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmdet.ops import conv2d_weight_grad
+
 
 def _padded(x, conv):
     """`x` and the zero padding (height, width) that the convolution adds to it."""
@@ -42,11 +44,10 @@ def variance_slope(x: Tensor, conv: nn.Conv2d, centred: Tensor, patch: Tensor) -
     """(Cout, Cin/groups, kh, kw): derivative of each output channel's variance by its weights.
 
     centred: y - its mean; patch: mean_patch of x. It is 2/N sum over the positions of centred times the patch under it:
-    the convolution's weight gradient for the output gradient `centred`, which costs as much as a forward.
+    the convolution's weight gradient for the output gradient `centred`.
 
     Tried on CPUs and not worth it: one call for this and for the backward's own weight gradient, as one of 2 Cout
-    channels (no faster); the covariance of the patches where they are larger than 1x1 (Cin kh kw > Cout); Winograd
-    transforms of rows or of tiles (2 and 3 times fewer products, all of it lost to the transforms' memory traffic).
+    channels (no faster); the covariance of the patches where they are larger than 1x1 (Cin kh kw > Cout).
     """
     x, padding = _padded(x.detach().to(centred.dtype), conv)
     cout, cin = conv.weight.shape[:2]
@@ -56,7 +57,7 @@ def variance_slope(x: Tensor, conv: nn.Conv2d, centred: Tensor, patch: Tensor) -
         covariance = torch.nn.grad.conv2d_weight(x, (cin, cin, 1, 1), x).flatten(1)
         slope = conv.weight.detach().to(x.dtype).flatten(1) @ covariance
         return slope.view_as(conv.weight).mul_(2 / count)
-    slope = torch.nn.grad.conv2d_weight(x, conv.weight.shape, centred, conv.stride, padding, conv.dilation, conv.groups)
+    slope = conv2d_weight_grad(x, conv.weight.detach(), centred, conv.stride, padding, conv.dilation, conv.groups)
     return slope.mul_(2 / count)
 
 

@@ -1,0 +1,167 @@
+// The weight gradient of a 3x3 convolution by minimal filtering, F(3x3, 4x4) of Lavin & Gray (arXiv 1509.09308): a tile
+// of 4x4 output positions takes 36 products in place of 144. The points are 0, 1, -1, 1/2, -1/2 and infinity.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+// Sums here are of many terms; with fused multiply-adds they take half as long.
+#if defined(__clang__)
+#pragma clang fp contract(fast)
+#else
+#pragma GCC optimize("fp-contract=fast")
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors are handed on only where they are inlined
+#endif
+
+#define MMDET_INLINE inline __attribute__((always_inline))
+
+namespace mmdet {
+
+constexpr int kTile = 4;           // output positions of a tile, each way
+constexpr int kPatch = kTile + 2;  // input positions under them
+constexpr int kPoints = kPatch * kPatch;
+
+// Images (N, H, W, C), zero outside; pixels lie `stride` apart.
+struct Image {
+  const float* data;
+  int64_t height, width, channels, stride;
+};
+
+// Transformed tiles (point, panel, tile, channel); a panel holds `width` channels, the last ones may be zero.
+struct Panels {
+  float* data;
+  int64_t num_panels, num_tiles, width;
+
+  float* at(int64_t point, int64_t panel) const {
+    return data + (point * num_panels + panel) * num_tiles * width;
+  }
+};
+
+template <int kLanes>
+struct Winograd {
+  typedef float Vector __attribute__((vector_size(4 * kLanes)));
+
+  static constexpr int kWidth = 2 * kLanes;             // of a panel
+  static constexpr int kRows = kLanes == 16 ? 8 : 4;  // multiplied at once: as many as there are registers for
+
+  static MMDET_INLINE Vector load(const float* from) {
+    Vector vector;
+    std::memcpy(&vector, from, sizeof(Vector));
+    return vector;
+  }
+
+  static MMDET_INLINE Vector load_some(const float* from, int64_t count) {
+    Vector vector{};
+    std::memcpy(&vector, from, count * sizeof(float));
+    return vector;
+  }
+
+  static MMDET_INLINE void store(float* to, const Vector& vector) {
+    std::memcpy(to, &vector, sizeof(Vector));
+  }
+
+  // in: the positions of a line, out: its points; both `step` apart.
+  template <int kSize>
+  static MMDET_INLINE void transform(const Vector* in, int step, Vector* out) {
+    Vector even, odd, even_half, odd_half;
+    if constexpr (kSize == kPatch) {
+      const Vector d0 = in[0], d1 = in[step], d2 = in[2 * step], d3 = in[3 * step], d4 = in[4 * step],
+                   d5 = in[5 * step];
+      even = 4 * d4 - d2;
+      odd = 4 * d3 - d1;
+      even_half = 2 * (d4 - d2);
+      odd_half = d3 - d1;
+      out[0] = d0 - 5 * d2 + 4 * d4;
+      out[5 * step] = d1 - 5 * d3 + 4 * d5;
+    } else {
+      const Vector g0 = in[0], g1 = in[step], g2 = in[2 * step], g3 = in[3 * step];
+      even = (g0 + g2) * (1 / 6.f);
+      odd = (g1 + g3) * (1 / 6.f);
+      even_half = g0 * (-4 / 3.f) - g2 * (1 / 3.f);
+      odd_half = g1 * (-2 / 3.f) - g3 * (1 / 6.f);
+      out[0] = g0;
+      out[5 * step] = g3 * 0.25f;
+    }
+    out[step] = even + odd;
+    out[2 * step] = even - odd;
+    out[3 * step] = even_half + odd_half;
+    out[4 * step] = even_half - odd_half;
+  }
+
+  // Tile `tile` of all channels: kSize x kSize positions of image n, from (top, left) on.
+  template <int kSize>
+  static MMDET_INLINE void gather(const Image& image, int64_t n, int64_t top, int64_t left, const Panels& panels,
+                                  int64_t tile) {
+    const float* data = image.data + n * image.height * image.width * image.stride;
+    for (int64_t channel = 0; channel < panels.num_panels * kWidth; channel += kLanes) {
+      const int64_t count = image.channels - channel;
+      Vector lines[kPatch * kPatch], points[kPoints];
+      for (int i = 0; i < kSize; ++i) {
+        for (int j = 0; j < kSize; ++j) {
+          const int64_t y = top + i, x = left + j;
+          const bool inside = y >= 0 && y < image.height && x >= 0 && x < image.width && count > 0;
+          const float* pixel = data + (y * image.width + x) * image.stride + channel;
+          lines[i * kPatch + j] = !inside ? Vector{} : count >= kLanes ? load(pixel) : load_some(pixel, count);
+        }
+      }
+      for (int j = 0; j < kSize; ++j) {
+        transform<kSize>(lines + j, kPatch, lines + j);
+      }
+      for (int i = 0; i < kPatch; ++i) {
+        transform<kSize>(lines + i * kPatch, 1, points + i * kPatch);
+      }
+      for (int point = 0; point < kPoints; ++point) {
+        store(panels.at(point, channel / kWidth) + tile * kWidth + channel % kWidth, points[point]);
+      }
+    }
+  }
+
+  // out (kRows, kWidth), its rows `stride` apart, += sum over the tiles of a[tile][row] * b[tile][column]
+  static MMDET_INLINE void multiply(const float* a, const float* b, int64_t num_tiles, float* out, int64_t stride) {
+    Vector sums[kRows][2] = {};
+    for (int64_t tile = 0; tile < num_tiles; ++tile) {
+      const Vector left = load(b + tile * kWidth), right = load(b + tile * kWidth + kLanes);
+#pragma GCC unroll 8
+      for (int row = 0; row < kRows; ++row) {
+        const float value = a[tile * kWidth + row];
+        sums[row][0] += value * left;
+        sums[row][1] += value * right;
+      }
+    }
+#pragma GCC unroll 8
+    for (int row = 0; row < kRows; ++row) {
+      float* target = out + row * stride;
+      store(target, load(target) + sums[row][0]);
+      store(target + kLanes, load(target + kLanes) + sums[row][1]);
+    }
+  }
+
+  // in: the points of a line; out: the three sums; both `step` apart.
+  static MMDET_INLINE void sum_line(const Vector* in, int step, Vector* out) {
+    const Vector sum = in[step] + in[2 * step], difference = in[step] - in[2 * step];
+    const Vector sum_half = in[3 * step] + in[4 * step], difference_half = in[3 * step] - in[4 * step];
+    const Vector infinity = in[5 * step];
+    out[0] = in[0] + sum + sum_half;
+    out[step] = difference + difference_half * 0.5f;
+    out[2 * step] = sum + sum_half * 0.25f + infinity;
+  }
+
+  // products: of the points, `step` apart; sums: (3, 3).
+  static MMDET_INLINE void sum_points(const float* products, int64_t step, Vector* sums) {
+    Vector lines[kPoints];
+    for (int point = 0; point < kPoints; ++point) {
+      lines[point] = load(products + point * step);
+    }
+    for (int j = 0; j < kPatch; ++j) {
+      sum_line(lines + j, kPatch, lines + j);
+    }
+    for (int i = 0; i < 3; ++i) {
+      sum_line(lines + i * kPatch, 1, lines + i * kPatch);
+      for (int j = 0; j < 3; ++j) {
+        sums[i * 3 + j] = lines[i * kPatch + j];
+      }
+    }
+  }
+};
+
+}  // namespace mmdet
