@@ -73,9 +73,8 @@ def _register_shapes():
         return runs.new_empty((num_chars,), dtype=torch.uint8), torch.empty_like(num_runs)
 
     @torch.library.register_fake('mmdet::weight_grad_3x3')
-    def weight_grad_3x3(x, grad, pad_y, pad_x, channels_last):
-        return torch.empty((grad.size(1), x.size(1), 3, 3), dtype=x.dtype, device=x.device,
-                           memory_format=_memory_format(channels_last))
+    def weight_grad_3x3(x, grad, pad_y, pad_x):
+        return x.new_empty((grad.size(1), x.size(1), 3, 3))
 
 
 def _save_for_backward(ctx, inputs, output):

@@ -96,10 +96,11 @@ class CBN(nn.BatchNorm2d):
         if y.numel() == y.shape[1]:
             raise ValueError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
         mean, centred = centre(y)
+        weight = conv.weight.detach().to(mean.dtype).flatten(1) if self.window() else None  # a copy if channels-last
         # Activation checkpointing runs a forward again, inside backward: it gives the same and changes nothing.
         rerun = bool(self._recent) and torch._C._current_graph_task_id() != -1
-        estimates = self._recall(mean) if rerun else self._estimates(conv)
-        store = not rerun and self.window() > 0
+        estimates = self._recall(mean) if rerun else self._estimates(conv, weight)
+        store = not rerun and weight is not None
         derivatives = self._derivatives(x, conv, y, centred) if store else None
         variance = variance_of(centred)
         means, variances = (torch.cat([own[None], earlier])
@@ -109,7 +110,7 @@ class CBN(nn.BatchNorm2d):
             track(self, mean, variance, count)
             self._recent.append((mean, estimates))
             if store:
-                self._store(conv, *derivatives, mean, variance)
+                self._store(conv, weight, *derivatives, mean, variance)
             self.iteration += self.recording
         return normalize(y, self, *pool(means, variances, 1 / len(means)), count * len(means), scratch=centred)
 
@@ -124,11 +125,10 @@ class CBN(nn.BatchNorm2d):
         return [entry % self.buffer_num for entry in range(self.stored - count, self.stored)]
 
     @torch.no_grad()
-    def _estimates(self, conv):
+    def _estimates(self, conv, weight):
         """Means and variances, each (S, Cout), of the earlier iterations in the window, for the weights of today."""
         count = min(self.window(), self.stored)
         history = self.history
-        weight = conv.weight.flatten(1)
         if count and (history['slope'][0].shape != weight.shape or len(history['patch'][0]) != conv.groups):
             self._drop_history()
             count = 0
@@ -137,7 +137,7 @@ class CBN(nn.BatchNorm2d):
         if count < self.buffer_num:
             slots = self._slots(count)
             history = {name: torch.stack([entries[slot] for slot in slots]) for name, entries in history.items()}
-        mean, variance = _by_weights(history['patch'], history['slope'], conv)
+        mean, variance = _by_weights(history['patch'], history['slope'], conv, weight)
         shift = mean - history['mean0']
         return history['mean'] + shift, (history['var0'] + variance - shift.square()).clamp(min=0)
 
@@ -148,8 +148,8 @@ class CBN(nn.BatchNorm2d):
         return patch.view(conv.groups, -1), variance_slope(x, conv, centred, patch).flatten(1)
 
     @torch.no_grad()
-    def _store(self, conv, patch, slope, mean, variance):
-        mean0, variance0 = _by_weights(patch[None], slope[None], conv)
+    def _store(self, conv, weight, patch, slope, mean, variance):
+        mean0, variance0 = _by_weights(patch[None], slope[None], conv, weight)
         entry = (patch, slope, mean, mean0[0], variance - variance0[0])
         if self.history is None:
             self.history = {name: value.new_zeros(self.buffer_num, *value.shape)
@@ -196,10 +196,9 @@ class CBN(nn.BatchNorm2d):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _by_weights(patch, slope, conv):
-    """Means and variances (S, Cout) that are linear in the weights of today."""
-    weight = conv.weight.detach().to(patch.dtype).flatten(1)
+def _by_weights(patch, slope, conv, weight):
+    """Means and variances (S, Cout) that are linear in the weights of today, `weight` (Cout, P)."""
     mean = torch.einsum('sgp,gop->sgo', patch, weight.unflatten(0, (conv.groups, -1))).flatten(1)
     if conv.bias is not None:
         mean = mean + conv.bias.detach()
-    return mean, torch.stack([(each * weight).sum(1) for each in slope])  # small temporaries stay in the cache
+    return mean, (slope * weight).sum(2)

@@ -41,7 +41,7 @@ def mean_patch(x: Tensor, conv: nn.Conv2d, y: Tensor) -> Tensor:
 
 
 def variance_slope(x: Tensor, conv: nn.Conv2d, centred: Tensor, patch: Tensor) -> Tensor:
-    """(Cout, Cin/groups, kh, kw): derivative of each output channel's variance by its weights.
+    """(Cout, Cin/groups, kh, kw), contiguous: derivative of each output channel's variance by its weights.
 
     centred: y - its mean; patch: mean_patch of x. It is 2/N sum over the positions of centred times the patch under it:
     the convolution's weight gradient for the output gradient `centred`.
@@ -57,7 +57,7 @@ def variance_slope(x: Tensor, conv: nn.Conv2d, centred: Tensor, patch: Tensor) -
         covariance = torch.nn.grad.conv2d_weight(x, (cin, cin, 1, 1), x).flatten(1)
         slope = conv.weight.detach().to(x.dtype).flatten(1) @ covariance
         return slope.view_as(conv.weight).mul_(2 / count)
-    slope = conv2d_weight_grad(x, conv.weight.detach(), centred, conv.stride, padding, conv.dilation, conv.groups)
+    slope = conv2d_weight_grad(x, conv.weight.shape, centred, conv.stride, padding, conv.dilation, conv.groups)
     return slope.mul_(2 / count)
 
 

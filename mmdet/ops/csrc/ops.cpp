@@ -19,6 +19,6 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
   // mask; then, on the CPU, COCO's text of all masks and the number of characters of each.
   m.def("mask_runs(Tensor probs, Tensor boxes, int height, int width, float threshold) -> (Tensor, Tensor)");
   m.def("encode_runs(Tensor runs, Tensor num_runs, int num_pixels) -> (Tensor, Tensor)");
-  // x (B, Cin, H, W), grad (B, Cout, H', W') -> (Cout, Cin, 3, 3), float32, on the CPU.
-  m.def("weight_grad_3x3(Tensor x, Tensor grad, int pad_y, int pad_x, bool channels_last) -> Tensor");
+  // x (B, Cin, H, W), grad (B, Cout, H', W') -> (Cout, Cin, 3, 3). On the CPU, in float32, stride 1.
+  m.def("weight_grad_3x3(Tensor x, Tensor grad, int pad_y, int pad_x) -> Tensor");
 }

@@ -9,8 +9,8 @@
 namespace mmdet {
 namespace {
 
-constexpr int64_t kTilesAtOnce = 64;           // what is made of them stays in a cache
-constexpr int64_t kMostProducts = 256 * 512;   // of one point: memory beyond 32 MiB comes anew from the system each time
+constexpr int64_t kTilesAtOnce = 64;          // what is made of them stays in a cache
+constexpr int64_t kMostProducts = 256 * 512;  // of one point: memory beyond 32 MiB comes anew from the system each time
 
 // Some output channels of a convolution, and some tiles of its output positions.
 struct Work {
@@ -18,7 +18,7 @@ struct Work {
   int64_t pad_y, pad_x, tiles_y, tiles_x, first_tile;
   Panels inputs, grads;
   float* products;  // (point, output channel, input channel), of whole panels
-  bool channels_last;
+  int64_t point_size;
   float* weights;  // of the first of the output channels
 };
 
@@ -40,11 +40,11 @@ MMDET_INLINE void multiply_panels(const Work& work, int64_t begin, int64_t end) 
   const int64_t columns = inputs.num_panels * Kernel::kWidth;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t point = item / grads.num_panels, panel = item % grads.num_panels;
-    float* products = work.products + item * Kernel::kWidth * columns;
+    float* products = work.products + point * work.point_size + panel * Kernel::kWidth * columns;
     for (int64_t column = 0; column < inputs.num_panels; ++column) {
       for (int64_t row = 0; row < Kernel::kWidth; row += Kernel::kRows) {
         Kernel::multiply(grads.at(point, panel) + row, inputs.at(point, column), grads.num_tiles,
-                         products + row * columns + column * Kernel::kWidth, columns);
+                         work.first_tile != 0, products + row * columns + column * Kernel::kWidth, columns);
       }
     }
   }
@@ -55,19 +55,14 @@ template <int kLanes>
 MMDET_INLINE void sum_products(const Work& work, int64_t begin, int64_t end) {
   using Kernel = Winograd<kLanes>;
   const int64_t cin = work.input.channels, columns = work.inputs.num_panels * Kernel::kWidth;
-  const int64_t step = work.grads.num_panels * Kernel::kWidth * columns;
   for (int64_t cout = begin; cout < end; ++cout) {
     for (int64_t channel = 0; channel < cin; channel += kLanes) {
-      typename Kernel::Vector sums[9];
-      Kernel::sum_points(work.products + cout * columns + channel, step, sums);
-      const int64_t count = std::min<int64_t>(kLanes, cin - channel);
-      for (int64_t k = 0; k < 9; ++k) {
-        if (work.channels_last) {
-          std::memcpy(work.weights + (cout * 9 + k) * cin + channel, sums + k, count * sizeof(float));
-        } else {
-          for (int64_t lane = 0; lane < count; ++lane) {
-            work.weights[(cout * cin + channel + lane) * 9 + k] = sums[k][lane];
-          }
+      float sums[9][kLanes];
+      Kernel::sum_points(work.products + cout * columns + channel, work.point_size, sums);
+      float* weights = work.weights + (cout * cin + channel) * 9;
+      for (int64_t lane = 0; lane < std::min<int64_t>(kLanes, cin - channel); ++lane) {
+        for (int64_t k = 0; k < 9; ++k) {
+          weights[lane * 9 + k] = sums[k][lane];
         }
       }
     }
@@ -117,7 +112,7 @@ int64_t panels_of(int64_t channels, int64_t width) {
 }
 
 // x (B, Cin, H, W) and grad (B, Cout, H', W') are float32 and dense channels-last.
-Tensor weight_grad_3x3(Tensor x, Tensor grad, int64_t pad_y, int64_t pad_x, bool channels_last) {
+Tensor weight_grad_3x3(Tensor x, Tensor grad, int64_t pad_y, int64_t pad_x) {
   const Stages& run = stages();
   const int64_t cin = x.size(1), cout = grad.size(1);
   const int64_t tiles_y = (grad.size(2) + kTile - 1) / kTile, tiles_x = (grad.size(3) + kTile - 1) / kTile;
@@ -126,10 +121,16 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, int64_t pad_y, int64_t pad_x, bool
   const int64_t most_panels = std::min(panels_of(cout, run.width),
                                        std::max<int64_t>(1, kMostProducts / columns / run.width));
   const int64_t most_rows = most_panels * run.width;
-  Tensor workspace = empty({kPoints, most_rows * columns + at_once * (columns + most_rows)}, ScalarType::Float, x);
-  Tensor weights = empty({cout, cin, 3, 3}, ScalarType::Float, x, channels_last);
+  const Panels inputs{nullptr, columns / run.width, at_once, run.width}, grads{nullptr, most_panels, at_once, run.width};
+  const int64_t point_size = most_rows * columns + kLine;
+  Tensor workspace = empty({kPoints, point_size + inputs.point_size() + grads.point_size()}, ScalarType::Float, x);
+  Tensor weights = empty({cout, cin, 3, 3}, ScalarType::Float, x);
+  if (num_tiles == 0) {
+    return torch::stable::zero_(weights);
+  }
   float* products = workspace.mutable_data_ptr<float>();
-  float* panels = products + kPoints * most_rows * columns;
+  float* inputs_data = products + kPoints * point_size;
+  float* grads_data = inputs_data + kPoints * inputs.point_size();
   for (int64_t first = 0; first < cout; first += most_rows) {
     const int64_t count = std::min(most_rows, cout - first), num_panels = panels_of(count, run.width);
     Work work{
@@ -140,13 +141,12 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, int64_t pad_y, int64_t pad_x, bool
         .tiles_y = tiles_y,
         .tiles_x = tiles_x,
         .first_tile = 0,
-        .inputs = {panels, columns / run.width, at_once, run.width},
-        .grads = {panels + kPoints * at_once * columns, num_panels, at_once, run.width},
+        .inputs = {inputs_data, columns / run.width, at_once, run.width},
+        .grads = {grads_data, num_panels, at_once, run.width},
         .products = products,
-        .channels_last = channels_last,
+        .point_size = point_size,
         .weights = weights.mutable_data_ptr<float>() + first * cin * 9,
     };
-    std::memset(products, 0, sizeof(float) * kPoints * num_panels * run.width * columns);
     for (; work.first_tile < num_tiles; work.first_tile += at_once) {
       work.inputs.num_tiles = work.grads.num_tiles = std::min(at_once, num_tiles - work.first_tile);
       torch::stable::parallel_for(0, work.inputs.num_tiles, 4,

@@ -20,6 +20,7 @@ namespace mmdet {
 constexpr int kTile = 4;           // output positions of a tile, each way
 constexpr int kPatch = kTile + 2;  // input positions under them
 constexpr int kPoints = kPatch * kPatch;
+constexpr int kLine = 16;  // floats of a cache line; one more between points keeps them out of each other's place there
 
 // Images (N, H, W, C), zero outside; pixels lie `stride` apart.
 struct Image {
@@ -32,8 +33,11 @@ struct Panels {
   float* data;
   int64_t num_panels, num_tiles, width;
 
+  int64_t point_size() const {
+    return num_panels * num_tiles * width + kLine;
+  }
   float* at(int64_t point, int64_t panel) const {
-    return data + (point * num_panels + panel) * num_tiles * width;
+    return data + point * point_size() + panel * num_tiles * width;
   }
 };
 
@@ -116,8 +120,9 @@ struct Winograd {
     }
   }
 
-  // out (kRows, kWidth), its rows `stride` apart, += sum over the tiles of a[tile][row] * b[tile][column]
-  static MMDET_INLINE void multiply(const float* a, const float* b, int64_t num_tiles, float* out, int64_t stride) {
+  // out (kRows, kWidth), its rows `stride` apart, = or += sum over the tiles of a[tile][row] * b[tile][column]
+  static MMDET_INLINE void multiply(const float* a, const float* b, int64_t num_tiles, bool add, float* out,
+                                    int64_t stride) {
     Vector sums[kRows][2] = {};
     for (int64_t tile = 0; tile < num_tiles; ++tile) {
       const Vector left = load(b + tile * kWidth), right = load(b + tile * kWidth + kLanes);
@@ -131,8 +136,8 @@ struct Winograd {
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row) {
       float* target = out + row * stride;
-      store(target, load(target) + sums[row][0]);
-      store(target + kLanes, load(target + kLanes) + sums[row][1]);
+      store(target, add ? load(target) + sums[row][0] : sums[row][0]);
+      store(target + kLanes, add ? load(target + kLanes) + sums[row][1] : sums[row][1]);
     }
   }
 
@@ -147,7 +152,7 @@ struct Winograd {
   }
 
   // products: of the points, `step` apart; sums: (3, 3).
-  static MMDET_INLINE void sum_points(const float* products, int64_t step, Vector* sums) {
+  static MMDET_INLINE void sum_points(const float* products, int64_t step, float (*sums)[kLanes]) {
     Vector lines[kPoints];
     for (int point = 0; point < kPoints; ++point) {
       lines[point] = load(products + point * step);
@@ -158,7 +163,7 @@ struct Winograd {
     for (int i = 0; i < 3; ++i) {
       sum_line(lines + i * kPatch, 1, lines + i * kPatch);
       for (int j = 0; j < 3; ++j) {
-        sums[i * 3 + j] = lines[i * kPatch + j];
+        store(sums[i * 3 + j], lines[i * kPatch + j]);
       }
     }
   }

@@ -1,0 +1,104 @@
+import pytest
+import torch
+
+from mmdet.ops import conv2d_weight_grad, weight_grad
+
+
+def tensors(x_shape, cout, padding, dtype=torch.float32, **options):
+    """Input, output gradient and the expected weight gradient, by automatic differentiation in float64."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(x_shape, generator=generator, dtype=torch.float64)
+    kernel = options.pop('kernel', 3)
+    weight = torch.zeros(cout, x_shape[1] // options.get('groups', 1), kernel, kernel, dtype=torch.float64,
+                         requires_grad=True)
+    y = torch.nn.functional.conv2d(x, weight, padding=padding, **options)
+    grad = torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    x, grad = x.to(dtype), grad.to(dtype)
+    return x, grad, torch.autograd.grad(y, weight, grad.double())[0] if y.numel() else torch.zeros_like(weight)
+
+
+def check(result, expected, tolerance=1e-5):
+    scale = expected.square().mean().sqrt().item()
+    torch.testing.assert_close(result.double().cpu(), expected, rtol=0, atol=tolerance * max(scale, 1e-30) * 10)
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('x_shape, cout, padding', [
+    ((1, 1, 3, 3), 1, (1, 1)), ((2, 3, 4, 4), 5, (0, 0)), ((1, 33, 9, 6), 17, (1, 1)), ((3, 64, 7, 7), 65, (1, 1)),
+    ((2, 40, 5, 13), 24, (2, 0)), ((1, 16, 3, 50), 16, (0, 2)), ((70, 8, 7, 7), 8, (1, 1)),
+    ((2, 600, 8, 8), 300, (1, 1))])
+def test_every_shape(extension, device, x_shape, cout, padding, channels_last):
+    """Channels that fill no vector, sides that fill no tile, more tiles and channels than are taken at once."""
+    if device.type != 'cpu':
+        pytest.skip('this kernel is for the CPU; cuDNN serves on GPUs')
+    x, grad, expected = tensors(x_shape, cout, padding)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
+    result = torch.ops.mmdet.weight_grad_3x3(x, grad, *padding)
+    check(result, expected)
+    x, grad = (tensor.contiguous(memory_format=memory_format) for tensor in (x, grad))
+    check(conv2d_weight_grad(x, expected.shape, grad, padding=padding), expected)
+
+
+@pytest.mark.parametrize('options', [
+    dict(stride=(2, 2)), dict(dilation=(2, 2)), dict(groups=4), dict(kernel=1), dict(kernel=5),
+    dict(dtype=torch.float64), dict(dtype=torch.bfloat16)], ids=str)
+def test_every_convolution(served_by, device, options):
+    x, grad, expected = tensors((2, 16, 17, 19), 8, (0, 0), **options)
+    dtype = options.pop('dtype', torch.float32)
+    options.pop('kernel', None)
+    result = conv2d_weight_grad(x.to(device), expected.shape, grad.to(device), **options)
+    assert result.dtype == dtype and result.is_contiguous()
+    check(result, expected, {torch.float64: 1e-14, torch.bfloat16: 2e-3}.get(dtype, 1e-5))
+
+
+def test_rounds_like_pytorch(extension):
+    """Its error against float64 is at most a few times that of PyTorch's own kernel, at a real size."""
+    x, grad, expected = tensors((16, 128, 14, 14), 128, (1, 1))
+    ours, library = (
+        (result - expected).abs().max() for result in (conv2d_weight_grad(x, expected.shape, grad, padding=(1, 1)),
+                                                       torch.nn.grad.conv2d_weight(x, expected.shape, grad, padding=1)))
+    assert 0 < ours < 5 * library
+
+
+def test_threads_do_not_matter(extension):
+    x, grad, expected = tensors((2, 64, 30, 30), 64, (1, 1))
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            results.append(conv2d_weight_grad(x, expected.shape, grad, padding=(1, 1)))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
+def test_no_images(extension):
+    x = torch.zeros(0, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(torch.ops.mmdet.weight_grad_3x3(x, x, 1, 1), torch.zeros(4, 4, 3, 3))
+    assert torch.equal(conv2d_weight_grad(x, (4, 4, 3, 3), x, padding=(1, 1)), torch.zeros(4, 4, 3, 3))
+
+
+def test_opcheck(extension):
+    x = torch.randn(2, 8, 20, 20).contiguous(memory_format=torch.channels_last)
+    torch.library.opcheck(torch.ops.mmdet.weight_grad_3x3, (x, x, 1, 1))
+
+
+def test_serves_where_it_is_faster(extension, monkeypatch):
+    """The small ones are left to PyTorch."""
+    called = []
+    monkeypatch.setitem(weight_grad.kernels, 'cpu', Recorder(called, weight_grad.kernels['cpu']))
+    for size in (8, 16):
+        x = torch.randn(1, 4, size, size)
+        conv2d_weight_grad(x, (4, 4, 3, 3), x, padding=(1, 1))
+    assert called == [(1, 4, 16, 16)]
+
+
+class Recorder:
+    def __init__(self, called, operators):
+        self.called, self.operators = called, operators
+
+    def weight_grad_3x3(self, x, *args):
+        self.called.append(tuple(x.shape))
+        return self.operators.weight_grad_3x3(x, *args)
