@@ -76,6 +76,11 @@ def _register_shapes():
     def weight_grad_3x3(x, grad, pad_y, pad_x):
         return x.new_empty((grad.size(1), x.size(1), 3, 3))
 
+    @torch.library.register_fake('mmdet::cbn_statistics')
+    def cbn_statistics(weight, bias, patch, slope, mean, mean0, var0, new_patch, new_slope, own_mean, own_var,
+                       first, count):
+        return torch.empty_like(own_mean), torch.empty_like(own_var)
+
 
 def _save_for_backward(ctx, inputs, output):
     features, rois, levels, ctx.scales, _, _, ctx.sampling_ratio, ctx.aligned = inputs

@@ -101,3 +101,24 @@ def encode_runs(runs, num_runs, num_pixels):
         texts.append(mask_api.frPyObjects(dict(counts=lengths, size=[num_pixels, 1]), num_pixels, 1)['counts'])
     return (torch.tensor(list(b''.join(texts)), dtype=torch.uint8),
             torch.tensor([len(text) for text in texts], dtype=torch.int64))
+
+
+def cbn_statistics(weight, bias, patch, slope, mean, mean0, var0, new_patch, new_slope, own_mean, own_var, first,
+                   count):
+    def by_weights(patches, slopes):
+        """Means and variances (S, Cout) that are linear in the weights of today."""
+        of_groups = weight.unflatten(0, (patches.size(1), -1))
+        means = torch.einsum('sgp,gop->sgo', patches, of_groups).flatten(1)
+        return means if bias is None else means + bias, (slopes * weight).sum(2)
+
+    slots = [(first + entry) % slope.size(0) for entry in range(count)]
+    linear_mean, linear_var = by_weights(patch[slots], slope[slots])
+    shift = linear_mean - mean0[slots]
+    means = torch.cat([own_mean[None], mean[slots] + shift])
+    variances = torch.cat([own_var[None], (var0[slots] + linear_var - shift.square()).clamp(min=0)])
+    slot = (first + count) % slope.size(0)
+    patch[slot], slope[slot], mean[slot] = new_patch, new_slope, own_mean
+    (mean0[slot],), (linear_var,) = by_weights(patch[slot, None], slope[slot, None])
+    var0[slot] = own_var - linear_var
+    pooled = means.mean(0)
+    return pooled, variances.mean(0) + (means - pooled).square().mean(0)

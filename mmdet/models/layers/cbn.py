@@ -15,7 +15,9 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
-from .batch_stats import centre, normalize, pool, track, variance_of
+from mmdet.ops import cbn_statistics
+
+from .batch_stats import centre, normalize, track, variance_of
 from .patch_stats import mean_patch, variance_slope
 
 HISTORY = ('patch', 'slope', 'mean', 'mean0', 'var0')
@@ -96,67 +98,55 @@ class CBN(nn.BatchNorm2d):
         if y.numel() == y.shape[1]:
             raise ValueError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
         mean, centred = centre(y)
-        weight = conv.weight.detach().to(mean.dtype).flatten(1) if self.window() else None  # a copy if channels-last
         # Activation checkpointing runs a forward again, inside backward: it gives the same and changes nothing.
-        rerun = bool(self._recent) and torch._C._current_graph_task_id() != -1
-        estimates = self._recall(mean) if rerun else self._estimates(conv, weight)
-        store = not rerun and weight is not None
-        derivatives = self._derivatives(x, conv, y, centred) if store else None
-        variance = variance_of(centred)
-        means, variances = (torch.cat([own[None], earlier])
-                            for own, earlier in zip((mean, variance), estimates, strict=True))
-        count = y.numel() // y.shape[1]
-        if not rerun:
-            track(self, mean, variance, count)
-            self._recent.append((mean, estimates))
-            if store:
-                self._store(conv, weight, *derivatives, mean, variance)
-            self.iteration += self.recording
-        return normalize(y, self, *pool(means, variances, 1 / len(means)), count * len(means), scratch=centred)
+        if self._recent and torch._C._current_graph_task_id() != -1:
+            pooled, entries = self._recall(mean)
+        else:
+            pooled, entries = self._iterate(x, conv, y, mean, centred)
+        return normalize(y, self, *pooled, y.numel() // y.shape[1] * entries, scratch=centred)
+
+    @torch.no_grad()
+    def _iterate(self, x, conv, y, mean, centred):
+        """Mean and variance to normalize with, and the number of iterations they are over. Overwrites `centred`."""
+        derivatives = self._derivatives(x, conv, y, centred) if self.window() else None
+        pooled, entries = (mean, variance_of(centred)), 1
+        track(self, *pooled, y.numel() // y.shape[1])
+        if derivatives is not None:
+            pooled, entries = self._pool(conv, *derivatives, *pooled)
+        self._recent.append((mean, pooled, entries))
+        self.iteration += self.recording
+        return pooled, entries
 
     def _recall(self, mean):
-        """The estimates of the forward that is run again: the one that had this mean."""
+        """What `_iterate` returned in the forward that is run again: the one that had this mean."""
         nearest = 0
         if len(self._recent) > 1:
             nearest = (torch.stack([entry[0] for entry in self._recent]) - mean).abs().sum(1).argmin().item()
-        return self._recent[nearest][1]
+        return self._recent[nearest][1:]
 
     def _slots(self, count):
         return [entry % self.buffer_num for entry in range(self.stored - count, self.stored)]
 
-    @torch.no_grad()
-    def _estimates(self, conv, weight):
-        """Means and variances, each (S, Cout), of the earlier iterations in the window, for the weights of today."""
-        count = min(self.window(), self.stored)
-        history = self.history
-        if count and (history['slope'][0].shape != weight.shape or len(history['patch'][0]) != conv.groups):
-            self._drop_history()
-            count = 0
-        if count == 0:
-            return self.running_mean.new_zeros(2, 0, self.num_features).unbind()
-        if count < self.buffer_num:
-            slots = self._slots(count)
-            history = {name: torch.stack([entries[slot] for slot in slots]) for name, entries in history.items()}
-        mean, variance = _by_weights(history['patch'], history['slope'], conv, weight)
-        shift = mean - history['mean0']
-        return history['mean'] + shift, (history['var0'] + variance - shift.square()).clamp(min=0)
-
     @staticmethod
-    @torch.no_grad()
     def _derivatives(x, conv, y, centred):
         patch = mean_patch(x, conv, y)
         return patch.view(conv.groups, -1), variance_slope(x, conv, centred, patch).flatten(1)
 
-    @torch.no_grad()
-    def _store(self, conv, weight, patch, slope, mean, variance):
-        mean0, variance0 = _by_weights(patch[None], slope[None], conv, weight)
-        entry = (patch, slope, mean, mean0[0], variance - variance0[0])
+    def _pool(self, conv, patch, slope, mean, variance):
+        """Pool this iteration and the window, and store this one."""
+        entry = dict(zip(HISTORY, (patch, slope, mean, mean, mean), strict=True))
+        if self.history and any(self.history[name].shape[1:] != value.shape for name, value in entry.items()):
+            self._drop_history()
         if self.history is None:
-            self.history = {name: value.new_zeros(self.buffer_num, *value.shape)
-                            for name, value in zip(HISTORY, entry, strict=True)}
-        for entries, value in zip(self.history.values(), entry, strict=True):
-            entries[self.stored % self.buffer_num] = value
+            self.history = {name: value.new_zeros(self.buffer_num, *value.shape) for name, value in entry.items()}
+        self.history = {name: entries.to(mean.dtype) for name, entries in self.history.items()}
+        count = min(self.window(), self.stored)
+        weight, bias = (None if value is None else value.detach().to(mean.dtype)
+                        for value in (conv.weight.flatten(1), conv.bias))
+        pooled = cbn_statistics(weight, bias, self.history, patch, slope, mean, variance,
+                                (self.stored - count) % self.buffer_num, count)
         self.stored += 1
+        return pooled, count + 1
 
     def _drop_history(self):
         self.history = None
@@ -194,11 +184,3 @@ class CBN(nn.BatchNorm2d):
             for name, entries in saved.items():
                 self.history[name][self._slots(count)] = entries[-count:].to(self.weight.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _by_weights(patch, slope, conv, weight):
-    """Means and variances (S, Cout) that are linear in the weights of today, `weight` (Cout, P)."""
-    mean = torch.einsum('sgp,gop->sgo', patch, weight.unflatten(0, (conv.groups, -1))).flatten(1)
-    if conv.bias is not None:
-        mean = mean + conv.bias.detach()
-    return mean, (slope * weight).sum(2)

@@ -21,4 +21,10 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
   m.def("encode_runs(Tensor runs, Tensor num_runs, int num_pixels) -> (Tensor, Tensor)");
   // x (B, Cin, H, W), grad (B, Cout, H', W') -> (Cout, Cin, 3, 3). On the CPU, in float32, stride 1.
   m.def("weight_grad_3x3(Tensor x, Tensor grad, int pad_y, int pad_x) -> Tensor");
+  // One iteration of Cross-Iteration BN: mean and variance of each channel over this iteration and `count` stored ones,
+  // from slot `first` on; this iteration goes into the slot after them. models/layers/cbn.py has the shapes.
+  m.def(
+      "cbn_statistics(Tensor weight, Tensor? bias, Tensor(a!) patch, Tensor(b!) slope, Tensor(c!) mean, "
+      "Tensor(d!) mean0, Tensor(e!) var0, Tensor new_patch, Tensor new_slope, Tensor own_mean, "
+      "Tensor own_var, int first, int count) -> (Tensor, Tensor)");
 }
