@@ -1,16 +1,18 @@
 """Times convolution + norm, forward and backward, for each norm in turns: python tools/analysis/benchmark_norms.py
 
-Ratios are to BN.
+Ratios are to BN. With --step: whole training steps of Mask R-CNN with the norm in FPN and heads; ratios are to SyncBN.
 """
 import argparse
 
 import torch
+from benchmark_model import Ours, training_step
 from timing import alternate, machine, markdown, rows
 
 from mmdet.models.layers import build_norm_layer, conv_norm
 
 NORMS = dict(none=None, BN=dict(type='BN'), FrozenBN=dict(type='FrozenBN'), GN=dict(type='GN', num_groups=32),
              CBN=dict(type='CBN', buffer_num=3))
+STEP_NORMS = ['SyncBN', 'GN', 'CBN']
 SHAPES = ['128x256x7x7', '2x256x40x40']
 
 
@@ -18,8 +20,10 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Time convolution + norm')
     parser.add_argument('--shapes', nargs='+', default=SHAPES, metavar='BxCxHxW', help=f'inputs; default: {SHAPES}')
     parser.add_argument('--kernel-size', type=int, default=3)
-    parser.add_argument('--norms', nargs='+', choices=NORMS, default=list(NORMS))
+    parser.add_argument('--norms', nargs='+', choices=[*NORMS, *STEP_NORMS], metavar='NORM',
+                        help=f'default: {" ".join(NORMS)}; with --step: {" ".join(STEP_NORMS)}')
     parser.add_argument('--repeats', type=int, default=30)
+    parser.add_argument('--step', metavar='BxHxW', help='training steps on B images of H x W in place of --shapes')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--dtype', default=None, choices=['bfloat16', 'float16'], help='of autocast; default: none')
     parser.add_argument('--channels-last', action='store_true')
@@ -46,13 +50,26 @@ def make_step(shape, name, args):
     return step
 
 
+def whole_step(name, args):
+    """A function that trains Mask R-CNN with this norm for one step; CBN's history is full and in use."""
+    images, height, width = map(int, args.step.split('x'))
+    side = Ours(argparse.Namespace(device=args.device, norm=name, batch_size=images, size=f'{height}x{width}', objects=8))
+    for module in side.model.modules():
+        if hasattr(module, 'burnin_iters'):
+            module.burnin_iters = 0
+    return training_step(side, getattr(torch, args.dtype or 'float32'), torch.device(args.device).type)
+
+
 def main():
     args = parse_args()
     print(f'{machine()}, {args.dtype or "float32"}\n')
     lines = []
-    for text in args.shapes:
+    if args.step:
+        steps = {name: whole_step(name, args) for name in args.norms or STEP_NORMS}
+        lines += rows(f'step, {args.step}', alternate(steps, args.repeats, warmup=5), 'SyncBN')
+    for text in [] if args.step else args.shapes:
         shape = tuple(int(size) for size in text.split('x'))
-        steps = {name: make_step(shape, name, args) for name in args.norms}
+        steps = {name: make_step(shape, name, args) for name in args.norms or NORMS}
         times = alternate(steps, args.repeats, warmup=5)  # the first fill caches and CBN's history
         lines += rows(f'{text}, {args.kernel_size}x{args.kernel_size}', times, 'BN')
     print(markdown(lines))
