@@ -53,7 +53,8 @@ def make_step(shape, name, args):
 def whole_step(name, args):
     """A function that trains Mask R-CNN with this norm for one step; CBN's history is full and in use."""
     images, height, width = map(int, args.step.split('x'))
-    side = Ours(argparse.Namespace(device=args.device, norm=name, batch_size=images, size=f'{height}x{width}', objects=8))
+    options = dict(device=args.device, norm=name, batch_size=images, size=f'{height}x{width}', objects=8)
+    side = Ours(argparse.Namespace(**options))
     for module in side.model.modules():
         if hasattr(module, 'burnin_iters'):
             module.burnin_iters = 0
