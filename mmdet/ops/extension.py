@@ -73,7 +73,7 @@ def _register_shapes():
         return runs.new_empty((num_chars,), dtype=torch.uint8), torch.empty_like(num_runs)
 
     @torch.library.register_fake('mmdet::weight_grad_3x3')
-    def weight_grad_3x3(x, grad, pad_y, pad_x):
+    def weight_grad_3x3(x, grad, offset, pad_y, pad_x):
         return x.new_empty((grad.size(1), x.size(1), 3, 3))
 
     @torch.library.register_fake('mmdet::cbn_statistics')

@@ -34,8 +34,9 @@ def test_every_shape(extension, device, x_shape, cout, padding, channels_last):
     x, grad, expected = tensors(x_shape, cout, padding)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
-    result = torch.ops.mmdet.weight_grad_3x3(x, grad, *padding)
-    check(result, expected)
+    offset = torch.linspace(-3, 5, cout)
+    check(torch.ops.mmdet.weight_grad_3x3(x, grad, None, *padding), expected)
+    check(torch.ops.mmdet.weight_grad_3x3(x, grad + offset.view(-1, 1, 1), offset, *padding), expected)
     x, grad = (tensor.contiguous(memory_format=memory_format) for tensor in (x, grad))
     check(conv2d_weight_grad(x, expected.shape, grad, padding=padding), expected)
 
@@ -49,7 +50,13 @@ def test_every_convolution(served_by, device, options):
     options.pop('kernel', None)
     result = conv2d_weight_grad(x.to(device), expected.shape, grad.to(device), **options)
     assert result.dtype == dtype and result.is_contiguous()
-    check(result, expected, {torch.float64: 1e-14, torch.bfloat16: 2e-3}.get(dtype, 1e-5))
+    tolerance = {torch.float64: 1e-14, torch.bfloat16: 2e-3}.get(dtype, 1e-5)
+    check(result, expected, tolerance)
+    offset = torch.arange(8., device=device, dtype=dtype)
+    if dtype != torch.bfloat16:  # which would round the sum
+        shifted = grad.to(device) + offset.view(-1, 1, 1)
+        result = conv2d_weight_grad(x.to(device), expected.shape, shifted, **options, offset=offset)
+        check(result, expected, 4 * tolerance)
 
 
 def test_rounds_like_pytorch(extension):
@@ -76,13 +83,13 @@ def test_threads_do_not_matter(extension):
 
 def test_no_images(extension):
     x = torch.zeros(0, 4, 8, 8).contiguous(memory_format=torch.channels_last)
-    assert torch.equal(torch.ops.mmdet.weight_grad_3x3(x, x, 1, 1), torch.zeros(4, 4, 3, 3))
+    assert torch.equal(torch.ops.mmdet.weight_grad_3x3(x, x, None, 1, 1), torch.zeros(4, 4, 3, 3))
     assert torch.equal(conv2d_weight_grad(x, (4, 4, 3, 3), x, padding=(1, 1)), torch.zeros(4, 4, 3, 3))
 
 
 def test_opcheck(extension):
     x = torch.randn(2, 8, 20, 20).contiguous(memory_format=torch.channels_last)
-    torch.library.opcheck(torch.ops.mmdet.weight_grad_3x3, (x, x, 1, 1))
+    torch.library.opcheck(torch.ops.mmdet.weight_grad_3x3, (x, x, torch.randn(8), 1, 1))
 
 
 def test_serves_where_it_is_faster(extension, monkeypatch):

@@ -11,16 +11,17 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def centre(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of each channel, and y - mean, without gradient; of no rows the mean is 0."""
-    y = y.detach().to(torch.promote_types(y.dtype, torch.float32))
-    mean = y.mean((0, 2, 3)) if y.numel() else y.new_zeros(y.shape[1])
-    return mean, y - mean.view(-1, 1, 1)
-
-
-def variance_of(centred: Tensor) -> Tensor:
-    """Variance of each channel of what `centre` returned, which is overwritten."""
-    return centred.square_().mean((0, 2, 3)) if centred.numel() else centred.new_zeros(centred.shape[1])
+def measure(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel, without gradient; of no rows both are 0."""
+    y = y.detach()
+    wide = torch.promote_types(y.dtype, torch.float32)
+    if not y.numel():
+        return y.new_zeros(2, y.shape[1], dtype=wide).unbind()
+    if y.is_cuda:
+        variance, mean = torch.var_mean(y.to(wide), (0, 2, 3), correction=0)
+        return mean, variance
+    # 16 times as fast as var_mean on CPUs; with momentum 0 the running statistics only tell the dtype.
+    return torch.batch_norm_update_stats(y, *y.new_zeros(2, y.shape[1], dtype=wide), 0.)
 
 
 def pool(means: Tensor, variances: Tensor, shares: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -40,15 +41,10 @@ def track(norm: _BatchNorm, mean: Tensor, variance: Tensor, count) -> None:
 
 class _Normalize(Function):
     @staticmethod
-    def forward(ctx, y, weight, bias, mean, variance, eps, count, group, scratch):
+    def forward(ctx, y, weight, bias, mean, variance, eps, count, group):
         ctx.save_for_backward(y, weight, mean, variance)
         ctx.eps, ctx.count, ctx.group = eps, count, group
-        if scratch is None or scratch.dtype != y.dtype or y.is_cuda:
-            return F.batch_norm(y, mean, variance, weight, bias, training=False, eps=eps)
-        ctx.mark_dirty(scratch)
-        out = (scratch, y.new_empty(0), y.new_empty(0))
-        torch.native_batch_norm(y, weight, bias, mean, variance, False, 0., eps, out=out)
-        return scratch
+        return F.batch_norm(y, mean, variance, weight, bias, training=False, eps=eps)
 
     @staticmethod
     @once_differentiable
@@ -67,15 +63,14 @@ class _Normalize(Function):
         offset = -weight * scale * sums[1] / ctx.count - slope * mean
         grad_y = torch.addcmul(offset.view(1, -1, 1, 1), y, slope.view(1, -1, 1, 1))
         grad_y = grad_y.addcmul_(grad, (weight * scale).view(1, -1, 1, 1))
-        return grad_y.to(y.dtype), grad_weight, grad_bias, *[None] * 6
+        return grad_y.to(y.dtype), grad_weight, grad_bias, *[None] * 5
 
 
-def normalize(y: Tensor, norm: _BatchNorm, mean: Tensor, variance: Tensor, count, group=None, scratch=None) -> Tensor:
+def normalize(y: Tensor, norm: _BatchNorm, mean: Tensor, variance: Tensor, count, group=None) -> Tensor:
     """(y - mean) / sqrt(variance + eps) with the scale and shift of `norm`, in y's dtype.
 
     Backward takes into account that `mean` and `variance` depend on y: y holds some of the `count` positions they were
-    taken over, the same number of each; with `group` the other processes' y hold the rest. The output may be written
-    into `scratch`, of y's shape: on CPUs a new tensor of that size takes longer to get than to fill.
+    taken over, the same number of each; with `group` the other processes' y hold the rest.
     """
     return _Normalize.apply(y, norm.weight.to(mean.dtype), norm.bias.to(mean.dtype), mean, variance, norm.eps, count,
-                            group, scratch)
+                            group)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmdet.ops import cbn_statistics
 
-from .batch_stats import centre, normalize, track, variance_of
+from .batch_stats import measure, normalize, track
 from .patch_stats import mean_patch, variance_slope
 
 HISTORY = ('patch', 'slope', 'mean', 'mean0', 'var0')
@@ -97,22 +97,21 @@ class CBN(nn.BatchNorm2d):
             raise TypeError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
         if y.numel() == y.shape[1]:
             raise ValueError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
-        mean, centred = centre(y)
+        mean, variance = measure(y)
         # Activation checkpointing runs a forward again, inside backward: it gives the same and changes nothing.
         if self._recent and torch._C._current_graph_task_id() != -1:
             pooled, entries = self._recall(mean)
         else:
-            pooled, entries = self._iterate(x, conv, y, mean, centred)
-        return normalize(y, self, *pooled, y.numel() // y.shape[1] * entries, scratch=centred)
+            pooled, entries = self._iterate(x, conv, y, mean, variance)
+        return normalize(y, self, *pooled, y.numel() // y.shape[1] * entries)
 
     @torch.no_grad()
-    def _iterate(self, x, conv, y, mean, centred):
-        """Mean and variance to normalize with, and the number of iterations they are over. Overwrites `centred`."""
-        derivatives = self._derivatives(x, conv, y, centred) if self.window() else None
-        pooled, entries = (mean, variance_of(centred)), 1
-        track(self, *pooled, y.numel() // y.shape[1])
-        if derivatives is not None:
-            pooled, entries = self._pool(conv, *derivatives, *pooled)
+    def _iterate(self, x, conv, y, mean, variance):
+        """Mean and variance to normalize with, and the number of iterations they are over."""
+        track(self, mean, variance, y.numel() // y.shape[1])
+        pooled, entries = (mean, variance), 1
+        if self.window():
+            pooled, entries = self._pool(x, conv, y, mean, variance)
         self._recent.append((mean, pooled, entries))
         self.iteration += self.recording
         return pooled, entries
@@ -127,13 +126,11 @@ class CBN(nn.BatchNorm2d):
     def _slots(self, count):
         return [entry % self.buffer_num for entry in range(self.stored - count, self.stored)]
 
-    @staticmethod
-    def _derivatives(x, conv, y, centred):
-        patch = mean_patch(x, conv, y)
-        return patch.view(conv.groups, -1), variance_slope(x, conv, centred, patch).flatten(1)
-
-    def _pool(self, conv, patch, slope, mean, variance):
+    def _pool(self, x, conv, y, mean, variance):
         """Pool this iteration and the window, and store this one."""
+        patch = mean_patch(x, conv, y)
+        slope = variance_slope(x, conv, y, mean, patch).flatten(1)
+        patch = patch.view(conv.groups, -1)
         entry = dict(zip(HISTORY, (patch, slope, mean, mean, mean), strict=True))
         if self.history and any(self.history[name].shape[1:] != value.shape for name, value in entry.items()):
             self._drop_history()

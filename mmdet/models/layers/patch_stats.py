@@ -42,24 +42,25 @@ def mean_patch(x: Tensor, conv: nn.Conv2d, y: Tensor) -> Tensor:
     return total.contiguous() / (y.numel() // y.shape[1])
 
 
-def variance_slope(x: Tensor, conv: nn.Conv2d, centred: Tensor, patch: Tensor) -> Tensor:
+def variance_slope(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, patch: Tensor) -> Tensor:
     """(Cout, Cin/groups, kh, kw), contiguous: derivative of each output channel's variance by its weights.
 
-    centred: y - its mean; patch: mean_patch of x. It is 2/N sum over the positions of centred times the patch under it:
-    the convolution's weight gradient for the output gradient `centred`.
+    mean: of y's channels, float32 or wider; patch: mean_patch of x. It is 2/N sum over the positions of y - mean times
+    the patch under it: the convolution's weight gradient for the output gradient y - mean.
 
     Tried on CPUs and not worth it: one call for this and for the backward's own weight gradient, as one of 2 Cout
     channels (no faster); the covariance of the patches where they are larger than 1x1 (Cin kh kw > Cout).
     """
-    x, padding = _padded(x.detach().to(centred.dtype), conv)
+    x, padding = _padded(x.detach().to(mean.dtype), conv)
     cout, cin = conv.weight.shape[:2]
-    count = centred.numel() // cout
+    count = y.numel() // cout
     if _is_pointwise(conv) and cin * (count + cout) < count * cout:
         x = x - patch  # their covariance tells all, and costs less
         covariance = torch.nn.grad.conv2d_weight(x, (cin, cin, 1, 1), x).flatten(1)
         slope = conv.weight.detach().to(x.dtype).flatten(1) @ covariance
         return slope.view_as(conv.weight).mul_(2 / count)
-    slope = conv2d_weight_grad(x, conv.weight.shape, centred, conv.stride, padding, conv.dilation, conv.groups)
+    slope = conv2d_weight_grad(x, conv.weight.shape, y.detach().to(mean.dtype), conv.stride, padding, conv.dilation,
+                               conv.groups, mean)
     return slope.mul_(2 / count)
 
 

@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from .batch_stats import centre, normalize, pool, track, variance_of
+from .batch_stats import measure, normalize, pool, track
 
 
 @functools.cache
@@ -42,8 +42,8 @@ class SyncBN(nn.BatchNorm2d):
             # Without rows torch sends float16 zeros where the others send float32 statistics.
             return nn.SyncBatchNorm.forward(self, y if len(y) else y.float()).to(y.dtype)
         count = y.numel() // y.shape[1]
-        mean, scratch = centre(y)
-        own = torch.cat([mean, variance_of(scratch), mean.new_tensor([count])])
+        mean, variance = measure(y)
+        own = torch.cat([mean, variance, mean.new_tensor([count])])
         every = [torch.empty_like(own) for _ in range(dist.get_world_size(self._group))]
         dist.all_gather(every, own, group=self._group)
         every = torch.stack(every)
@@ -52,4 +52,4 @@ class SyncBN(nn.BatchNorm2d):
         mean, variance = pool(*every[:, :-1].chunk(2, dim=1), counts / total)
         if total > 1:
             track(self, mean, variance, total)
-        return normalize(y, self, mean, variance, total, self._group, scratch)
+        return normalize(y, self, mean, variance, total, self._group)

@@ -111,8 +111,8 @@ int64_t panels_of(int64_t channels, int64_t width) {
   return (channels + width - 1) / width;
 }
 
-// x (B, Cin, H, W) and grad (B, Cout, H', W') are float32 and dense channels-last.
-Tensor weight_grad_3x3(Tensor x, Tensor grad, int64_t pad_y, int64_t pad_x) {
+// x (B, Cin, H, W) and grad (B, Cout, H', W') are float32 and dense channels-last, offset (Cout) contiguous.
+Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int64_t pad_y, int64_t pad_x) {
   const Stages& run = stages();
   const int64_t cin = x.size(1), cout = grad.size(1);
   const int64_t tiles_y = (grad.size(2) + kTile - 1) / kTile, tiles_x = (grad.size(3) + kTile - 1) / kTile;
@@ -134,8 +134,9 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, int64_t pad_y, int64_t pad_x) {
   for (int64_t first = 0; first < cout; first += most_rows) {
     const int64_t count = std::min(most_rows, cout - first), num_panels = panels_of(count, run.width);
     Work work{
-        .input = {x.const_data_ptr<float>(), x.size(2), x.size(3), cin, cin},
-        .grad = {grad.const_data_ptr<float>() + first, grad.size(2), grad.size(3), count, cout},
+        .input = {x.const_data_ptr<float>(), nullptr, x.size(2), x.size(3), cin, cin},
+        .grad = {grad.const_data_ptr<float>() + first, offset ? offset->const_data_ptr<float>() + first : nullptr,
+                 grad.size(2), grad.size(3), count, cout},
         .pad_y = pad_y,
         .pad_x = pad_x,
         .tiles_y = tiles_y,

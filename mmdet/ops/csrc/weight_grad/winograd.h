@@ -22,9 +22,10 @@ constexpr int kPatch = kTile + 2;  // input positions under them
 constexpr int kPoints = kPatch * kPatch;
 constexpr int kLine = 16;  // floats of a cache line; one more between points keeps them out of each other's place there
 
-// Images (N, H, W, C), zero outside; pixels lie `stride` apart.
+// Images (N, H, W, C) less an offset of each channel, zero outside; pixels lie `stride` apart.
 struct Image {
   const float* data;
+  const float* offset;  // or null
   int64_t height, width, channels, stride;
 };
 
@@ -54,7 +55,11 @@ struct Winograd {
     return vector;
   }
 
+  // The first `count`, then zeros.
   static MMDET_INLINE Vector load_some(const float* from, int64_t count) {
+    if (count >= kLanes) {
+      return load(from);
+    }
     Vector vector{};
     std::memcpy(&vector, from, count * sizeof(float));
     return vector;
@@ -99,13 +104,14 @@ struct Winograd {
     const float* data = image.data + n * image.height * image.width * image.stride;
     for (int64_t channel = 0; channel < panels.num_panels * kWidth; channel += kLanes) {
       const int64_t count = image.channels - channel;
+      const Vector offset = image.offset && count > 0 ? load_some(image.offset + channel, count) : Vector{};
       Vector lines[kPatch * kPatch], points[kPoints];
       for (int i = 0; i < kSize; ++i) {
         for (int j = 0; j < kSize; ++j) {
           const int64_t y = top + i, x = left + j;
           const bool inside = y >= 0 && y < image.height && x >= 0 && x < image.width && count > 0;
           const float* pixel = data + (y * image.width + x) * image.stride + channel;
-          lines[i * kPatch + j] = !inside ? Vector{} : count >= kLanes ? load(pixel) : load_some(pixel, count);
+          lines[i * kPatch + j] = !inside ? Vector{} : load_some(pixel, count) - offset;
         }
       }
       for (int j = 0; j < kSize; ++j) {
