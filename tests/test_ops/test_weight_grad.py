@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmdet.ops import conv2d_weight_grad, weight_grad
+from mmdet.ops import conv2d, conv2d_weight_grad, weight_grad
 
 
 def tensors(x_shape, cout, padding, dtype=torch.float32, **options):
@@ -57,6 +57,33 @@ def test_every_convolution(served_by, device, options):
         shifted = grad.to(device) + offset.view(-1, 1, 1)
         result = conv2d_weight_grad(x.to(device), expected.shape, shifted, **options, offset=offset)
         check(result, expected, 4 * tolerance)
+
+
+@pytest.mark.parametrize('bias', [False, True])
+@pytest.mark.parametrize('wants_x', [False, True])
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_convolution_and_its_gradients(served_by, device, bias, wants_x, channels_last):
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 17, 19, device=device).contiguous(memory_format=memory_format).requires_grad_(wants_x)
+    weight = torch.randn(24, 16, 3, 3, device=device).contiguous(memory_format=memory_format).requires_grad_()
+    inputs = [*[x] * wants_x, weight, *[torch.randn(24, device=device, requires_grad=True)] * bias]
+    options = ((1, 1), (1, 0))
+    out = conv2d(x, weight, inputs[-1] if bias else None, *options)
+    exact = [None if value is None else value.detach().double().requires_grad_()
+             for value in (x, weight, inputs[-1] if bias else None)]
+    expected = torch.nn.functional.conv2d(*exact, *options)
+    check(out.detach(), expected.detach().cpu())
+    grad = torch.randn_like(out)
+    wanted = torch.autograd.grad(expected, [*exact[1 - wants_x:2], *[exact[2]] * bias], grad.double())
+    for value, target in zip(torch.autograd.grad(out, inputs, grad), wanted, strict=True):
+        check(value, target.cpu())
+
+
+def test_convolution_under_autocast(device):
+    x, weight = torch.randn(1, 4, 20, 20, device=device), torch.randn(4, 4, 3, 3, device=device, requires_grad=True)
+    with torch.autocast(device.type, torch.bfloat16):
+        assert conv2d(x, weight).dtype == torch.bfloat16
 
 
 def test_rounds_like_pytorch(extension):
