@@ -107,3 +107,26 @@ def test_batch_sizes(tmp_path, monkeypatch):
     module = load('compare_batch_sizes', monkeypatch)
     images, labels = module.pictures(40, seed=0)
     assert images.shape == (40, 3, 32, 32) and len(labels.unique()) == 5 and math.isclose(images.std(), 1, abs_tol=0.5)
+
+
+def test_growth_measures_the_case_it_names(monkeypatch, capsys):
+    module = load('benchmark_growth', monkeypatch)
+    monkeypatch.setitem(module.BASE, 'size', '64x64')
+    built = []
+
+    def ours(args, cfg_options):
+        built.append((args, cfg_options))
+        return load('benchmark_model', monkeypatch).Ours(args, cfg_options)
+    monkeypatch.setattr(module, 'Ours', ours)
+    monkeypatch.setattr(sys, 'argv', ['', '--device', 'cpu', '--steps', '1', '--case', 'classes', '90'])
+    module.main()
+    seconds, peak = map(float, capsys.readouterr().out.split())
+    assert seconds > 0 and peak >= 0
+    args, options = built[0]
+    assert args.size == '64x64' and options['model.roi_head.bbox_head.num_classes'] == 90
+
+
+def test_norms_in_whole_steps(tmp_path):
+    lines = table(run('analysis/benchmark_norms.py', '--step', '1x64x64', '--norms', 'SyncBN', 'CBN', '--repeats', 1,
+                      '--device', 'cpu', cwd=tmp_path))
+    assert [line[1] for line in lines] == ['SyncBN', 'CBN'] and lines[0][4] == '1.00'

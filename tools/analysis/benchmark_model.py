@@ -65,9 +65,10 @@ def batch(args):
 
 
 class Ours:
-    def __init__(self, args):
+    def __init__(self, args, cfg_options=None):
         register_all_modules()
         cfg = Config.fromfile(CONFIG)
+        cfg.merge_from_dict(cfg_options or {})
         cfg.model.backbone.init_cfg = None
         cfg.model.test_cfg.rcnn.score_thr = 0
         if args.norm:
