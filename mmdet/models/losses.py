@@ -36,7 +36,8 @@ class CrossEntropyLoss(nn.Module):
             raise ValueError('CrossEntropyLoss takes use_sigmoid or use_mask, not both')
         self.use_sigmoid = use_sigmoid
         self.use_mask = use_mask
-        self.class_weight = class_weight
+        weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
+        self.register_buffer('class_weight', weights, persistent=False)
         self.loss_weight = loss_weight
 
     def forward(self, pred, target, weight=None, avg_factor=None):
@@ -48,7 +49,7 @@ class CrossEntropyLoss(nn.Module):
             weight: (N,) factor of each row.
         """
         pred = pred.float()
-        factors = None if self.class_weight is None else pred.new_tensor(self.class_weight)
+        factors = None if self.class_weight is None else self.class_weight.float()
         if self.use_mask:
             loss = F.binary_cross_entropy_with_logits(pred, target.float(), reduction='none')
             weight = None if weight is None else weight[:, None, None]

@@ -1,13 +1,20 @@
 """mmdetection's Mask R-CNN R-50-FPN as a config dict, and ways to vary and feed it in tests."""
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/models/mask-rcnn_r50_fpn.py'
+SMALL = {'backbone.depth': 18, 'backbone.base_channels': 16, 'neck.in_channels': [16, 32, 64, 128],
+         'neck.out_channels': 32, 'rpn_head.in_channels': 32, 'rpn_head.feat_channels': 32,
+         'roi_head.bbox_roi_extractor.out_channels': 32, 'roi_head.bbox_head.in_channels': 32,
+         'roi_head.bbox_head.fc_out_channels': 64, 'roi_head.mask_roi_extractor.out_channels': 32,
+         'roi_head.mask_head.in_channels': 32, 'roi_head.mask_head.conv_out_channels': 32}
 
 
 def config(**options) -> ConfigDict:
@@ -29,3 +36,26 @@ def data(images, targets, masks=True):
         sample.ignored_instances = InstanceData(bboxes=target['boxes'][:0])
         samples.append(sample)
     return dict(inputs=images, data_samples=samples)
+
+
+def norms(norm_cfg) -> dict:
+    """Options of `build` that put this norm behind every convolution that can have one, the frozen ones included."""
+    return {'backbone.norm_cfg': dict(norm_cfg, _delete_=True), 'backbone.norm_eval': False,
+            'backbone.frozen_stages': -1, 'neck.norm_cfg': norm_cfg, 'roi_head.bbox_head.norm_cfg': norm_cfg,
+            'roi_head.bbox_head.type': 'Shared4Conv1FCBBoxHead', 'roi_head.bbox_head.conv_out_channels': 32,
+            'roi_head.mask_head.norm_cfg': norm_cfg}
+
+
+def build(**options):
+    torch.manual_seed(0)
+    model = MODELS.build(config(**SMALL, **options))
+    model.init_weights()
+    return model
+
+
+def losses(model, images, targets, masks=True):
+    return model(**model.data_preprocessor(data(images, targets, masks), True), mode='loss')
+
+
+def total(losses):
+    return sum(value for name, value in losses.items() if name.startswith('loss'))

@@ -2,31 +2,10 @@
 import pytest
 import torch
 import torchvision
-from mask_rcnn import config, data
+from mask_rcnn import SMALL, build, config, data, losses, norms, total
 from scene import scene
 
 from mmdet.registry import MODELS
-
-SMALL = {'backbone.depth': 18, 'backbone.base_channels': 16, 'neck.in_channels': [16, 32, 64, 128],
-         'neck.out_channels': 32, 'rpn_head.in_channels': 32, 'rpn_head.feat_channels': 32,
-         'roi_head.bbox_roi_extractor.out_channels': 32, 'roi_head.bbox_head.in_channels': 32,
-         'roi_head.bbox_head.fc_out_channels': 64, 'roi_head.mask_roi_extractor.out_channels': 32,
-         'roi_head.mask_head.in_channels': 32, 'roi_head.mask_head.conv_out_channels': 32}
-
-
-def build(**options):
-    torch.manual_seed(0)
-    model = MODELS.build(config(**SMALL, **options))
-    model.init_weights()
-    return model
-
-
-def losses(model, images, targets, masks=True):
-    return model(**model.data_preprocessor(data(images, targets, masks), True), mode='loss')
-
-
-def total(losses):
-    return sum(value for name, value in losses.items() if name.startswith('loss'))
 
 
 @pytest.mark.parametrize('kept', [0, 1])
@@ -46,11 +25,7 @@ def test_images_without_objects(kept):
 
 @pytest.mark.parametrize('norm', ['BN', 'SyncBN', 'GN', 'CBN', 'FrozenBN'])
 def test_every_norm_everywhere_survives_images_without_objects(norm):
-    cfg = dict(type=norm, num_groups=8) if norm == 'GN' else dict(type=norm)
-    model = build(**{'backbone.norm_cfg': dict(cfg, _delete_=True), 'backbone.norm_eval': False,
-                     'backbone.frozen_stages': -1, 'neck.norm_cfg': cfg,
-                     'roi_head.bbox_head.type': 'Shared4Conv1FCBBoxHead', 'roi_head.bbox_head.conv_out_channels': 32,
-                     'roi_head.bbox_head.norm_cfg': cfg, 'roi_head.mask_head.norm_cfg': cfg}).train()
+    model = build(**norms(dict(type=norm, num_groups=8) if norm == 'GN' else dict(type=norm))).train()
     images, targets = scene(0)
     for part in (slice(None), slice(0)):
         result = total(losses(model, images, [{name: value[part] for name, value in t.items()} for t in targets]))

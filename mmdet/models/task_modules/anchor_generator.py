@@ -33,7 +33,7 @@ class AnchorGenerator:
         ratios, scales = (torch.tensor(values, dtype=torch.float32) for values in (ratios, scales))
         self.base_anchors = [self._base(size, ratios[:, None], scales[None])
                              for size in base_sizes or [min(stride) for stride in self.strides]]
-        self._grids = {}
+        self._bases, self._grids = {}, {}
 
     @property
     def num_base_anchors(self):
@@ -60,10 +60,12 @@ class AnchorGenerator:
                 raise ValueError(f'anchor_generator has {len(self.strides)} strides for {len(feature_sizes)} levels; '
                                  "make neck.num_outs and anchor_generator.strides agree")
             strides = self._strides(feature_sizes)
-            levels = [self._level(*level) for level in zip(feature_sizes, strides, self.base_anchors)]
+            if device not in self._bases:  # images of a new size then make the device wait no more
+                self._bases[device] = [base.to(device) for base in self.base_anchors]
+            levels = [self._level(*level) for level in zip(feature_sizes, strides, self._bases[device])]
             if len(self._grids) >= 64:  # multi-scale training sees many sizes
                 self._grids.pop(next(iter(self._grids)))
-            self._grids[key] = [torch.cat(part).to(device) for part in zip(*levels)]
+            self._grids[key] = [torch.cat(part) for part in zip(*levels)]
         return self._grids[key]
 
     def _base(self, size, ratios, scales):
@@ -77,7 +79,8 @@ class AnchorGenerator:
 
     @staticmethod
     def _level(size, stride, base):
-        y, x = torch.meshgrid(torch.arange(size[0]) * stride[1], torch.arange(size[1]) * stride[0], indexing='ij')
+        y, x = (torch.arange(n, device=base.device) * step for n, step in zip(size, reversed(stride)))
+        y, x = torch.meshgrid(y, x, indexing='ij')
         corners = torch.stack([y, x], dim=-1).reshape(-1, 1, 2).float()
         anchors = corners.flip(-1).repeat(1, 1, 2) + base[None]
         return anchors.reshape(-1, 4), corners.expand(-1, len(base), 2).reshape(-1, 2)

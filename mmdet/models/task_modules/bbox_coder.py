@@ -27,6 +27,7 @@ class DeltaXYWHBBoxCoder:
         self.stds = tuple(target_stds)
         self.clip_border = clip_border
         self.ctr_clamp = ctr_clamp if add_ctr_clamp else None
+        self._constants = {}
 
     def encode(self, boxes, gt_boxes):
         """Offsets float32 (..., 4) from `boxes` to `gt_boxes`, both (..., 4) xyxy pixels.
@@ -37,7 +38,8 @@ class DeltaXYWHBBoxCoder:
         gt_size = (gt_boxes[..., 2:] - gt_boxes[..., :2]).clamp(min=1e-6)
         shift = (gt_boxes[..., :2] + gt_boxes[..., 2:] - boxes[..., :2] - boxes[..., 2:]) * 0.5 / size
         deltas = torch.cat([shift, (gt_size / size).log()], dim=-1)
-        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+        means, stds = self._means_and_stds(deltas)
+        return (deltas - means) / stds
 
     def decode(self, boxes, deltas, image_sizes=None):
         """Boxes float32 (..., 4) that `deltas` (..., 4) reach from `boxes` (..., 4).
@@ -46,7 +48,8 @@ class DeltaXYWHBBoxCoder:
             image_sizes: (..., 2) height and width in pixels, broadcast against the boxes; clips when `clip_border`.
         """
         deltas = deltas.float()
-        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        means, stds = self._means_and_stds(deltas)
+        deltas = deltas * stds + means
         size = boxes[..., 2:] - boxes[..., :2]
         shift = deltas[..., :2] * size
         if self.ctr_clamp is not None:
@@ -57,3 +60,12 @@ class DeltaXYWHBBoxCoder:
         if image_sizes is not None and self.clip_border:
             decoded = clip_boxes(decoded, image_sizes[..., 0], image_sizes[..., 1])
         return decoded
+
+    def _means_and_stds(self, like):
+        """Both as tensors (4,) of the dtype and device of `like`; made once, for a copy to the device waits for it."""
+        key = like.dtype, like.device
+        if key not in self._constants:
+            with torch.inference_mode(False):  # training may use them later
+                self._constants[key] = [torch.tensor(values, dtype=like.dtype, device=like.device)
+                                        for values in (self.means, self.stds)]
+        return self._constants[key]
