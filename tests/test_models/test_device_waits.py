@@ -2,7 +2,7 @@
 import pytest
 import torch
 from fake_cuda import Transfers, backward, fake, move
-from mask_rcnn import SMALL, build, config, data, losses, norms, total
+from mask_rcnn import ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
 from scene import scene
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._pytree import tree_map_only
@@ -103,3 +103,86 @@ def test_backward_is_that_of_the_engine():
         gradients.append([p.grad for p in model.parameters() if p.requires_grad])
     for ours, expected in zip(*reversed(gradients), strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.gpu
+def test_step_waits_for_nothing_on_the_device():
+    model = build().cuda().train()
+    batch = model.data_preprocessor(data(*scene(0)), True)
+    model(**batch, mode='loss')
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        total(model(**batch, mode='loss')).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
+# Rounding must not decide which boxes are proposed: NMS suppresses nothing, and all that is left is kept.
+ALL_PROPOSED = {'train_cfg.rpn_proposal.nms.iou_threshold': 2., 'train_cfg.rpn_proposal.nms_pre': 10 ** 6,
+                'train_cfg.rpn_proposal.max_per_img': 10 ** 6}
+COMPARED = ['neck.fpn_convs.0.conv.weight', 'rpn_head.rpn_cls.weight', 'roi_head.mask_head.conv_logits.weight']
+
+
+def small_scene():
+    images, targets = scene(0)
+    targets = [dict(target, boxes=target['boxes'] / 4, masks=target['masks'][:, ::4, ::4]) for target in targets]
+    return [image[:, ::4, ::4] for image in images], targets
+
+
+def training_step(model, batch, dtype):
+    """A step of SGD as a function that returns losses and gradients."""
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.001, 0.9, fused=True)
+    compared = [model.get_parameter(name) for name in COMPARED]
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast('cuda', dtype, enabled=dtype != torch.float32):
+            result = model(**batch, mode='loss')
+        total(result).backward()
+        optimizer.step()
+        return {name: value.detach() for name, value in result.items()}, [p.grad for p in compared]
+    return step
+
+
+def difference(value, expected):
+    return float((value - expected).norm() / expected.norm())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('norm_cfg', NORMS[:2] + NORMS[3:4], ids=lambda cfg: cfg['type'])
+def test_a_cuda_graph_replays_the_step(norm_cfg, dtype):
+    """Captured once and given other pixels, it computes what the same step of a second model does without a graph."""
+    if ops.backend('cuda') != 'mmdet':
+        pytest.skip('the extension was built without CUDA, and torchvision.ops waits for the device')
+    models = [build(**norms(norm_cfg), **ALL_SAMPLED, **ALL_PROPOSED).cuda().train() for _ in range(2)]
+    batches = [model.data_preprocessor(data(*small_scene()), True) for model in models]
+    captured, eager = (training_step(*pair, dtype) for pair in zip(models, batches, strict=True))
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # not where the graph is captured nor on the default stream, says PyTorch's manual
+        for _ in range(3):
+            captured()
+    torch.cuda.current_stream().wait_stream(side)
+    for _ in range(3):
+        eager()
+
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        values, grads = captured()
+    pixels, before = batches[0]['inputs'].clone(), None
+    near_values, near_grads = (1e-3, 0.02) if dtype == torch.float32 else (0.02, 0.1)
+    for axis in (2, 3):
+        for batch in batches:
+            batch['inputs'].copy_(pixels.flip(axis))
+        graph.replay()
+        expected_values, expected_grads = eager()
+        for name, expected in expected_values.items():
+            assert float(values[name]) == pytest.approx(float(expected), rel=near_values, abs=1e-4), name
+        for name, grad, expected in zip(COMPARED, grads, expected_grads, strict=True):
+            assert difference(grad, expected) < near_grads, name
+        assert before is None or difference(grads[-1], before) > near_grads
+        before = grads[-1].clone()
+    for value, expected in zip(*(model.state_dict().values() for model in models), strict=True):
+        torch.testing.assert_close(value, expected, rtol=near_values, atol=near_values)
