@@ -20,6 +20,7 @@ from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.registry import RUNNERS
 
 from .distributed import device_type, start_process_group
+from .fused_optimizer import choose_kernel, keep_kernel
 from .loops import EpochBasedTrainLoop
 from .random_state import gather_random_states, set_random_state
 from .running_statistics import average_running_statistics
@@ -74,6 +75,14 @@ class Runner(_Runner):
 
     def build_val_loop(self, loop):
         return super().build_val_loop({'type': 'ValLoop', **loop} if isinstance(loop, dict) else loop)
+
+    def build_optim_wrapper(self, optim_wrapper):
+        if not isinstance(optim_wrapper, dict) or not isinstance(optim_wrapper.get('optimizer'), dict):
+            return super().build_optim_wrapper(optim_wrapper)
+        optimizer_cfg = choose_kernel(optim_wrapper['optimizer'], self.model)
+        wrapper = super().build_optim_wrapper({**optim_wrapper, 'optimizer': optimizer_cfg})
+        keep_kernel(wrapper.optimizer)
+        return wrapper
 
     def build_logger(self, *args, **kwargs):
         logger = super().build_logger(*args, **kwargs)
