@@ -74,7 +74,7 @@ def _register_shapes():
 
     @torch.library.register_fake('mmdet::weight_grad_3x3')
     def weight_grad_3x3(x, grad, offset, pad_y, pad_x):
-        return x.new_empty((grad.size(1), x.size(1), 3, 3))
+        return x.new_empty((grad.size(1), x.size(1), 3, 3), dtype=torch.float32)
 
     @torch.library.register_fake('mmdet::cbn_statistics')
     def cbn_statistics(weight, bias, patch, slope, mean, mean0, var0, new_patch, new_slope, own_mean, own_var,

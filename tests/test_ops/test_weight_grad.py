@@ -7,13 +7,12 @@ from mmdet.ops import conv2d, conv2d_weight_grad, weight_grad
 def tensors(x_shape, cout, padding, dtype=torch.float32, **options):
     """Input, output gradient and the expected weight gradient, by automatic differentiation in float64."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(x_shape, generator=generator, dtype=torch.float64)
+    x = torch.randn(x_shape, generator=generator, dtype=torch.float64).to(dtype)
     kernel = options.pop('kernel', 3)
     weight = torch.zeros(cout, x_shape[1] // options.get('groups', 1), kernel, kernel, dtype=torch.float64,
                          requires_grad=True)
-    y = torch.nn.functional.conv2d(x, weight, padding=padding, **options)
-    grad = torch.randn(y.shape, generator=generator, dtype=torch.float64)
-    x, grad = x.to(dtype), grad.to(dtype)
+    y = torch.nn.functional.conv2d(x.double(), weight, padding=padding, **options)
+    grad = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(dtype)
     return x, grad, torch.autograd.grad(y, weight, grad.double())[0] if y.numel() else torch.zeros_like(weight)
 
 
@@ -46,17 +45,26 @@ def test_every_shape(extension, device, x_shape, cout, padding, channels_last):
     dict(dtype=torch.float64), dict(dtype=torch.bfloat16)], ids=str)
 def test_every_convolution(served_by, device, options):
     x, grad, expected = tensors((2, 16, 17, 19), 8, (0, 0), **options)
-    dtype = options.pop('dtype', torch.float32)
+    dtype = torch.promote_types(options.pop('dtype', torch.float32), torch.float32)
     options.pop('kernel', None)
     result = conv2d_weight_grad(x.to(device), expected.shape, grad.to(device), **options)
     assert result.dtype == dtype and result.is_contiguous()
-    tolerance = {torch.float64: 1e-14, torch.bfloat16: 2e-3}.get(dtype, 1e-5)
+    tolerance = 1e-14 if dtype == torch.float64 else 1e-5
     check(result, expected, tolerance)
     offset = torch.arange(8., device=device, dtype=dtype)
-    if dtype != torch.bfloat16:  # which would round the sum
-        shifted = grad.to(device) + offset.view(-1, 1, 1)
-        result = conv2d_weight_grad(x.to(device), expected.shape, shifted, **options, offset=offset)
-        check(result, expected, 4 * tolerance)
+    shifted = grad.to(device, dtype) + offset.view(-1, 1, 1)
+    result = conv2d_weight_grad(x.to(device), expected.shape, shifted, **options, offset=offset)
+    check(result, expected, 4 * tolerance)
+
+
+@pytest.mark.parametrize('channels', [16, 21])
+@pytest.mark.parametrize('of', ['x', 'grad', 'both'])
+def test_bfloat16_is_read_exactly(served_by, device, of, channels):
+    x, grad, _ = tensors((2, channels, 17, 19), channels, (1, 1))
+    x, grad = (tensor.bfloat16() if of in (name, 'both') else tensor for name, tensor in (('x', x), ('grad', grad)))
+    result = conv2d_weight_grad(x.to(device), (channels, channels, 3, 3), grad.to(device), padding=(1, 1))
+    assert result.dtype == torch.float32
+    check(result, torch.nn.grad.conv2d_weight(x.double(), result.shape, grad.double(), padding=1))
 
 
 @pytest.mark.parametrize('bias', [False, True])

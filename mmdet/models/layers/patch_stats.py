@@ -51,16 +51,15 @@ def variance_slope(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, patch: T
     Tried on CPUs and not worth it: one call for this and for the backward's own weight gradient, as one of 2 Cout
     channels (no faster); the covariance of the patches where they are larger than 1x1 (Cin kh kw > Cout).
     """
-    x, padding = _padded(x.detach().to(mean.dtype), conv)
+    x, padding = _padded(x.detach(), conv)
     cout, cin = conv.weight.shape[:2]
     count = y.numel() // cout
     if _is_pointwise(conv) and cin * (count + cout) < count * cout:
-        x = x - patch  # their covariance tells all, and costs less
+        x = x.to(mean.dtype) - patch  # their covariance tells all, and costs less
         covariance = torch.nn.grad.conv2d_weight(x, (cin, cin, 1, 1), x).flatten(1)
         slope = conv.weight.detach().to(x.dtype).flatten(1) @ covariance
         return slope.view_as(conv.weight).mul_(2 / count)
-    slope = conv2d_weight_grad(x, conv.weight.shape, y.detach().to(mean.dtype), conv.stride, padding, conv.dilation,
-                               conv.groups, mean)
+    slope = conv2d_weight_grad(x, conv.weight.shape, y.detach(), conv.stride, padding, conv.dilation, conv.groups, mean)
     return slope.mul_(2 / count)
 
 

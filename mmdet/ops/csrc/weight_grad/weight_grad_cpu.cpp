@@ -22,13 +22,23 @@ struct Work {
   float* weights;  // of the first of the output channels
 };
 
+template <int kLanes, int kSize>
+MMDET_INLINE void gather_tile(const Image& image, int64_t n, int64_t top, int64_t left, const Panels& panels,
+                              int64_t tile) {
+  if (image.is_bfloat16) {
+    Winograd<kLanes>::template gather<kSize, uint16_t>(image, n, top, left, panels, tile);
+  } else {
+    Winograd<kLanes>::template gather<kSize, float>(image, n, top, left, panels, tile);
+  }
+}
+
 template <int kLanes>
 MMDET_INLINE void gather_tiles(const Work& work, int64_t begin, int64_t end) {
   for (int64_t tile = begin; tile < end; ++tile) {
     const int64_t row = (work.first_tile + tile) / work.tiles_x, column = (work.first_tile + tile) % work.tiles_x;
     const int64_t n = row / work.tiles_y, top = row % work.tiles_y * kTile, left = column * kTile;
-    Winograd<kLanes>::template gather<kPatch>(work.input, n, top - work.pad_y, left - work.pad_x, work.inputs, tile);
-    Winograd<kLanes>::template gather<kTile>(work.grad, n, top, left, work.grads, tile);
+    gather_tile<kLanes, kPatch>(work.input, n, top - work.pad_y, left - work.pad_x, work.inputs, tile);
+    gather_tile<kLanes, kTile>(work.grad, n, top, left, work.grads, tile);
   }
 }
 
@@ -111,7 +121,14 @@ int64_t panels_of(int64_t channels, int64_t width) {
   return (channels + width - 1) / width;
 }
 
-// x (B, Cin, H, W) and grad (B, Cout, H', W') are float32 and dense channels-last, offset (Cout) contiguous.
+// `count` channels from `first` on.
+Image image_of(const Tensor& tensor, int64_t first, int64_t count, const float* offset) {
+  const bool is_bfloat16 = tensor.scalar_type() == ScalarType::BFloat16;
+  const auto* data = static_cast<const char*>(tensor.const_data_ptr()) + first * (is_bfloat16 ? 2 : 4);
+  return {data, is_bfloat16, offset, tensor.size(2), tensor.size(3), count, tensor.size(1)};
+}
+
+// x (B, Cin, H, W) and grad (B, Cout, H', W') are float32 or bfloat16 and dense channels-last; offset (Cout) is float32.
 Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int64_t pad_y, int64_t pad_x) {
   const Stages& run = stages();
   const int64_t cin = x.size(1), cout = grad.size(1);
@@ -134,9 +151,8 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int6
   for (int64_t first = 0; first < cout; first += most_rows) {
     const int64_t count = std::min(most_rows, cout - first), num_panels = panels_of(count, run.width);
     Work work{
-        .input = {x.const_data_ptr<float>(), nullptr, x.size(2), x.size(3), cin, cin},
-        .grad = {grad.const_data_ptr<float>() + first, offset ? offset->const_data_ptr<float>() + first : nullptr,
-                 grad.size(2), grad.size(3), count, cout},
+        .input = image_of(x, 0, cin, nullptr),
+        .grad = image_of(grad, first, count, offset ? offset->const_data_ptr<float>() + first : nullptr),
         .pad_y = pad_y,
         .pad_x = pad_x,
         .tiles_y = tiles_y,

@@ -24,7 +24,8 @@ constexpr int kLine = 16;  // floats of a cache line; one more between points ke
 
 // Images (N, H, W, C) less an offset of each channel, zero outside; pixels lie `stride` apart.
 struct Image {
-  const float* data;
+  const void* data;  // float, or bfloat16
+  bool is_bfloat16;
   const float* offset;  // or null
   int64_t height, width, channels, stride;
 };
@@ -65,6 +66,23 @@ struct Winograd {
     return vector;
   }
 
+  // bfloat16, which is the upper half of a float
+  static MMDET_INLINE Vector load_some(const uint16_t* from, int64_t count) {
+    uint16_t halves[kLanes] = {};
+    if (count >= kLanes) {
+      std::memcpy(halves, from, sizeof(halves));
+    } else {
+      std::memcpy(halves, from, count * sizeof(uint16_t));
+    }
+    uint32_t words[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      words[lane] = static_cast<uint32_t>(halves[lane]) << 16;
+    }
+    Vector vector;
+    std::memcpy(&vector, words, sizeof(Vector));
+    return vector;
+  }
+
   static MMDET_INLINE void store(float* to, const Vector& vector) {
     std::memcpy(to, &vector, sizeof(Vector));
   }
@@ -98,10 +116,10 @@ struct Winograd {
   }
 
   // Tile `tile` of all channels: kSize x kSize positions of image n, from (top, left) on.
-  template <int kSize>
+  template <int kSize, typename T>
   static MMDET_INLINE void gather(const Image& image, int64_t n, int64_t top, int64_t left, const Panels& panels,
                                   int64_t tile) {
-    const float* data = image.data + n * image.height * image.width * image.stride;
+    const T* data = static_cast<const T*>(image.data) + n * image.height * image.width * image.stride;
     for (int64_t channel = 0; channel < panels.num_panels * kWidth; channel += kLanes) {
       const int64_t count = image.channels - channel;
       const Vector offset = image.offset && count > 0 ? load_some(image.offset + channel, count) : Vector{};
@@ -110,7 +128,7 @@ struct Winograd {
         for (int j = 0; j < kSize; ++j) {
           const int64_t y = top + i, x = left + j;
           const bool inside = y >= 0 && y < image.height && x >= 0 && x < image.width && count > 0;
-          const float* pixel = data + (y * image.width + x) * image.stride + channel;
+          const T* pixel = data + (y * image.width + x) * image.stride + channel;
           lines[i * kPatch + j] = !inside ? Vector{} : load_some(pixel, count) - offset;
         }
       }
