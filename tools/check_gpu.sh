@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# On a GPU machine: builds for its GPUs, runs every test that needs one, then the operators' tests under compute-sanitizer.
+# On a GPU machine: builds for its GPU, runs every test that needs one, the operators' tests under compute-sanitizer,
+# and the benchmarks. What each stage prints is kept in work_dirs/check_gpu. The stages' time limits, meant for an H200
+# with 16 cores, sum to less than ten minutes; PATIENCE=3 triples them.
 # PYTHON names an interpreter that has PyTorch and the requirements; a .venv is made where it is unset.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,19 +10,58 @@ if [ -z "${PYTHON:-}" ]; then
   PYTHON=.venv/bin/python
 fi
 export MMDET_OPS=mmdet MMDET_CUDA=1 PYTHONPATH=.
-"$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "PyTorch sees no GPU"; print(torch.cuda.get_device_name())'
+"$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "PyTorch sees none"; print(torch.cuda.get_device_name())'
 TORCH_CUDA_ARCH_LIST=$("$PYTHON" -c 'import torch; print("%d.%d" % torch.cuda.get_device_capability())')
 export TORCH_CUDA_ARCH_LIST
-"$PYTHON" setup.py build_ext --inplace
-"$PYTHON" -m pytest -m gpu
+out=work_dirs/check_gpu
+mkdir -p "$out"
+: > "$out/failed.txt"
+
+stage() { # NAME SECONDS COMMAND...; one that fails or takes too long stops no other
+  local name=$1 limit=$(($2 * ${PATIENCE:-1})) start=$SECONDS
+  shift 2
+  timeout --kill-after 5 "$limit" "$@" 2>&1 | tee "$out/$name.txt" || echo "$name" >> "$out/failed.txt"
+  echo "== $name took $((SECONDS - start)) of at most $limit s"
+}
+
+sanitize() { # TOOL
+  # The caching allocator would hide reads beyond a tensor's end. Only what runs our kernels, and of it only those.
+  PYTORCH_NO_CUDA_MEMORY_CACHING=1 stage "$1" 110 "$sanitizer" --tool "$1" --error-exitcode 1 --kernel-name kns=mmdet \
+    "$PYTHON" -m pytest -q -m gpu tests/test_ops -k "$sanitized"
+}
+
+stop_if_failed() {
+  if [ -s "$out/failed.txt" ]; then
+    echo "failed, or ran out of time: $(xargs < "$out/failed.txt")"
+    exit 1
+  fi
+}
+
+stage build 90 "$PYTHON" setup.py build_ext --inplace
+stop_if_failed
+stage tests 140 "$PYTHON" -m pytest -q -rs -m gpu
 
 sanitizer=$(command -v compute-sanitizer || echo "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer")
-if [ ! -x "$sanitizer" ]; then
+sanitized='not [torchvision and not -torchvision and not weight_grad and not 20000 and not compiles'
+sanitized+=' and not deterministic and not wait'
+if [ -x "$sanitizer" ]; then
+  sanitize memcheck &
+  sanitize racecheck &
+  wait
+else
   echo 'compute-sanitizer is not installed: memory checks were left out'
-  exit 0
 fi
-for tool in memcheck racecheck; do
-  # The caching allocator would hide reads beyond a tensor's end.
-  PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$sanitizer" --tool "$tool" --error-exitcode 1 \
-    "$PYTHON" -m pytest -q -m gpu tests/test_ops -k 'not 20000 and not compiles and not deterministic and not wait'
-done
+
+benchmark() { # STAGE SECONDS SCRIPT OPTIONS...
+  local name=$1 limit=$2 script=$3
+  shift 3
+  stage "$name" "$limit" "$PYTHON" "tools/analysis/benchmark_$script.py" "$@"
+}
+image=(--size 800x1333 --dtype bfloat16)
+benchmark train_batch_16 75 model train "${image[@]}" --batch-size 16 --repeats 20 --memory
+benchmark train_gn_batch_2 30 model train "${image[@]}" --batch-size 2 --repeats 20 --norm GN
+benchmark inference_batch_1 30 model inference "${image[@]}" --batch-size 1 --repeats 30
+benchmark ops 45 ops
+benchmark norms 30 norms --shapes 1024x256x14x14 16x256x200x336 --channels-last --dtype bfloat16
+benchmark masks 30 masks
+stop_if_failed

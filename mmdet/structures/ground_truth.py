@@ -55,7 +55,7 @@ def _ignored_boxes(sample):
 
 def _pad(rows, width):
     """Stack tensors (n_i, width) into float32 (B, max(1, max n_i), width), zeros below."""
-    padded = torch.zeros(len(rows), max(1, *(len(row) for row in rows)), width)
+    padded = torch.zeros(len(rows), max(1, *(len(row) for row in rows)), width, device=rows[0].device)
     for i, row in enumerate(rows):
         padded[i, :len(row)] = row
     return padded

@@ -79,6 +79,12 @@ def test_both_sides_of_the_model_benchmark_train(monkeypatch):
         assert sum(not torch.equal(*pair) for pair in zip(before, after, strict=True)) > len(after) / 2
 
 
+def test_images_a_second(monkeypatch):
+    lines = [['train', 'mmdet', '500', '', ''], ['train', 'torchvision', '1e+03', '', '']]
+    text = load('benchmark_model', monkeypatch).images_a_second(lines, 16)
+    assert text == 'images a second: train mmdet 32, train torchvision 16'
+
+
 def test_norms_are_compared_and_not_trained_twice(tiny):
     args = [tiny, '--norms', 'BN', 'SyncBN', '--work-dir', 'compared', '--cfg-options', 'train_cfg.max_epochs=1',
             'train_cfg.val_interval=1']

@@ -139,11 +139,23 @@ def peak_of_training(args):
     """Print the most memory (MiB) that three steps of one side take beyond what the process held before them."""
     device = torch.device(args.device).type
     step = training_step(SIDES[args.peak_of](args), getattr(torch, args.dtype[0]), device)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = torch.cuda.memory_allocated(args.device) / 2**20 if device == 'cuda' else most_memory(args.device)
     for _ in range(3):
         step()
-    print(torch.cuda.max_memory_allocated() / 2**20 if device == 'cuda' else
-          resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+    print(most_memory(args.device) - before)
+
+
+def most_memory(device):
+    """MiB that the process ever held: in tensors on a GPU, in all on a CPU."""
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def images_a_second(lines, batch_size):
+    """One line of text from the table's rows."""
+    return 'images a second: ' + ', '.join(f'{what} {who} {batch_size * 1e3 / float(median):.3g}'
+                                           for what, who, median, *_ in lines)
 
 
 def main():
@@ -162,7 +174,7 @@ def main():
         for dtype in args.dtype if what in args.what else []:
             steps = {name: make(side, getattr(torch, dtype), device) for name, side in sides.items()}
             lines += rows(f'{what} {dtype}', alternate(steps, args.repeats), 'torchvision')
-    print(markdown(lines))
+    print(f'{markdown(lines)}\n\n{images_a_second(lines, args.batch_size)}')
     if args.memory:
         for dtype in args.dtype:
             peaks = {}
@@ -172,7 +184,7 @@ def main():
                                       stdout=subprocess.PIPE, text=True, check=True)
                 peaks[name] = float(done.stdout)
             print(f'peak of training, {dtype}: ' + ', '.join(f'{name} {peak:.0f} MiB' for name, peak in peaks.items())
-                  + f', ratio {peaks["mmdet"] / peaks["torchvision"]:.2f}')
+                  + f', ratio {peaks["mmdet"] / (peaks["torchvision"] or float("nan")):.2f}')
 
 
 if __name__ == '__main__':
