@@ -39,7 +39,7 @@ stop_if_failed() {
 
 stage build 90 "$PYTHON" setup.py build_ext --inplace
 stop_if_failed
-stage tests 140 "$PYTHON" -m pytest -q -rs -m gpu
+stage tests 120 "$PYTHON" -m pytest -q -rs -m gpu
 
 sanitizer=$(command -v compute-sanitizer || echo "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer")
 sanitized='not [torchvision and not -torchvision and not weight_grad and not 20000 and not compiles'
@@ -63,5 +63,6 @@ benchmark train_gn_batch_2 30 model train "${image[@]}" --batch-size 2 --repeats
 benchmark inference_batch_1 30 model inference "${image[@]}" --batch-size 1 --repeats 30
 benchmark ops 45 ops
 benchmark norms 30 norms --shapes 1024x256x14x14 16x256x200x336 --channels-last --dtype bfloat16
+benchmark norm_steps 30 norms --step 2x800x1333 --dtype bfloat16 --repeats 10
 benchmark masks 30 masks
 stop_if_failed
