@@ -19,7 +19,9 @@ from pathlib import Path
 import mmengine.config.config
 import mmengine.hub.hub
 import mmengine.utils
-from mmengine.logging import HistoryBuffer
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader
 
 from mmdet import checkpoints
@@ -29,6 +31,7 @@ def apply():
     """Mend mmengine; doing it twice changes nothing."""
     _read_checkpoints_safely()
     _find_packages_without_pkg_resources()
+    _read_scalars_when_asked()
 
 
 def _read_checkpoints_safely():
@@ -79,3 +82,52 @@ def get_installed_path(package: str) -> str:
         if spec is not None and spec.origin is not None:
             return str(Path(spec.origin).parent)
     raise importlib.metadata.PackageNotFoundError(package)
+
+
+def _read_scalars_when_asked():
+    # mmengine reads every loss and the norm of the gradients from the device in each iteration. That waits for all the
+    # device has to do, and then it has nothing to do. Here they wait until somebody asks: at the log interval.
+    MessageHub.update_scalar = update_scalar
+    MessageHub._log_scalars = property(_histories, lambda hub, value: hub.__dict__.update(_log_scalars=value))
+    OptimWrapper._clip_grad = _clip_grad
+
+
+def update_scalar(hub, key, value, count=1, resumed=True):
+    """MessageHub.update_scalar, where a tensor stays unread on its device."""
+    hub._set_resumed_keys(key, resumed)
+    waiting = hub.__dict__.setdefault('_waiting', {})  # (tensor, count) of each key
+    is_tensor = isinstance(value, torch.Tensor)
+    if key in waiting and (not is_tensor or len(waiting[key]) >= 1000):
+        _histories(hub)
+    if is_tensor:
+        waiting.setdefault(key, []).append((value.detach().reshape(()), count))
+    else:
+        _append(hub, key, hub._get_valid_value(value), count)
+
+
+def _histories(hub):
+    waiting = hub.__dict__.setdefault('_waiting', {})
+    entries = [(key, *entry) for key, of_key in waiting.items() for entry in of_key]
+    waiting.clear()
+    for device in {value.device for _, value, _ in entries}:
+        there = [entry for entry in entries if entry[1].device == device]
+        values = torch.stack([value.double() for _, value, _ in there]).tolist()
+        for (key, _, count), value in zip(there, values):
+            _append(hub, key, value, count)
+    return hub.__dict__['_log_scalars']
+
+
+def _append(hub, key, value, count):
+    histories = hub.__dict__['_log_scalars']
+    if key in histories:
+        histories[key].update(value, count)
+    else:
+        histories[key] = HistoryBuffer([value], [count])
+
+
+def _clip_grad(wrapper):
+    parameters = [parameter for group in wrapper.optimizer.param_groups for parameter in group['params']
+                  if parameter.grad is not None]
+    norm = wrapper.clip_func(parameters, **wrapper.clip_grad_kwargs) if parameters else None
+    if norm is not None:  # of clip_grad_value_ it is
+        wrapper.message_hub.update_scalar(f'train/{wrapper.grad_name}', norm)

@@ -8,6 +8,7 @@ import mmengine.utils
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
 
 from mmdet.engine import compat
@@ -79,3 +80,60 @@ def test_parts_of_mmengine_that_new_versions_of_others_have_broken_before():
     assert done.returncode == 0, done.stderr
     text, known = json.loads(done.stdout.splitlines()[-1])
     assert eval(text.split('=', 1)[1]) == [dict(b=(1, 2))] and all(known)
+
+
+@pytest.fixture
+def hub():
+    return MessageHub.get_instance(f'hub {id(object())}')
+
+
+class Unread:
+    """Counts how often tensors are read; .item() is."""
+
+    def __init__(self, monkeypatch):
+        self.times = 0
+        for name in ('item', 'tolist'):
+            monkeypatch.setattr(torch.Tensor, name, self.counted(getattr(torch.Tensor, name)))
+
+    def counted(self, method):
+        def read(tensor):
+            self.times += 1
+            return method(tensor)
+        return read
+
+
+def test_scalars_stay_on_the_device_until_they_are_asked_for(hub, monkeypatch):
+    reads = Unread(monkeypatch)
+    losses = torch.tensor([[0.5, 2.], [0.25, 1.], [1 / 3, 0.]], requires_grad=True)
+    for i, (a, b) in enumerate(losses):
+        hub.update_scalar('train/a', a)
+        hub.update_scalar('train/b', b, count=4, resumed=False)
+        hub.update_scalar('train/lr', 0.1 * i)
+    assert reads.times == 0
+    assert hub.get_scalar('train/a').data[0].tolist() == [0.5, 0.25, losses[2, 0].item()]
+    assert hub.log_scalars['train/b'].data[1].tolist() == [4, 4, 4]
+    assert hub.get_scalar('train/b').current() == 0 and hub.get_scalar('train/lr').current() == 0.2
+    hub.update_scalar('train/a', losses[0, 1])
+    state = hub.state_dict()
+    assert state['log_scalars']['train/a'].current() == 2 and 'train/b' not in state['log_scalars']
+
+
+def test_scalars_of_several_kinds(hub):
+    values = torch.tensor([3]), torch.tensor(2.5, dtype=torch.bfloat16), 7, torch.tensor(1e-300, dtype=torch.float64)
+    for value in values:
+        hub.update_scalar('value', value)
+    assert hub.get_scalar('value').data[0].tolist() == [3, 2.5, 7, 1e-300]
+    with pytest.raises(RuntimeError, match='shape'):
+        hub.update_scalar('value', torch.zeros(2))
+
+
+def test_norm_of_the_gradients_stays_on_the_device(hub, monkeypatch):
+    weight = torch.nn.Parameter(torch.tensor([3., 4.]))
+    unused = torch.nn.Parameter(torch.ones(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weight, unused], 1.), clip_grad=dict(max_norm=1.))
+    wrapper.message_hub = hub
+    reads = Unread(monkeypatch)
+    wrapper.update_params((weight * weight).sum() / 2)
+    assert reads.times == 0
+    assert hub.get_scalar('train/grad_norm').current() == 5
+    torch.testing.assert_close(weight.detach(), torch.tensor([3 - 0.6, 4 - 0.8]))
