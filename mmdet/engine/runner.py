@@ -1,6 +1,7 @@
 """The Runner: mmengine's, on any number of CPU processes or GPUs, with exact resume and named misfits."""
 import functools
 import importlib.util
+import inspect
 import os
 import platform
 import re
@@ -58,6 +59,23 @@ class Runner(_Runner):
                 device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None)
             model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {})}
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _maybe_compile(self, target):
+        # mmengine compiles the whole step, losses, logging and all; the model knows which of its parts are worth it.
+        options = self.cfg.get('compile')
+        if options is None or options is False:
+            return
+        options = {} if options is True else options
+        known = [name for name in inspect.signature(torch.compile).parameters if name != 'model']
+        if not isinstance(options, dict) or not options.keys() <= set(known):
+            raise ValueError(f'compile={options!r} must be True, False or a dict of options of torch.compile, such as '
+                             f"dict(mode='max-autotune'); known: {', '.join(known)}")
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        try:
+            model.compile(**options)
+        except RuntimeError as error:
+            raise ValueError(f'compile={options!r}: {error}') from error
+        self.logger.info('The model is compiled as its first batches of each shape come; they take minutes')
 
     @staticmethod
     def build_dataloader(dataloader, seed=None, diff_rank_seed=False):

@@ -66,17 +66,16 @@ def test_all_benchmarks_in_short_form(tmp_path):
 
 
 def test_both_sides_of_the_model_benchmark_train(monkeypatch):
-    """The batch is the same for both, and a step lowers nothing to nan."""
+    """Every learned weight gets a gradient, most of them not 0 (the rate is: each step is the same work)."""
     module = load('benchmark_model', monkeypatch)
     monkeypatch.setattr(sys, 'argv', ['', '--size', '64x96', '--batch-size', '1', '--objects', '3', '--device', 'cpu'])
     args = module.parse_args()
-    for side in module.SIDES.values():
-        side = side(args)
-        before = [parameter.clone() for parameter in side.model.parameters() if parameter.requires_grad]
+    for name in ('mmdet', 'torchvision'):
+        side = module.SIDES[name](args)
         module.training_step(side, torch.float32, 'cpu')()
-        after = [parameter for parameter in side.model.parameters() if parameter.requires_grad]
-        assert all(parameter.isfinite().all() for parameter in after)
-        assert sum(not torch.equal(*pair) for pair in zip(before, after, strict=True)) > len(after) / 2
+        grads = [parameter.grad for parameter in side.model.parameters() if parameter.requires_grad]
+        assert all(grad is not None and grad.isfinite().all() for grad in grads)
+        assert sum(bool(grad.any()) for grad in grads) > len(grads) / 2
 
 
 def test_images_a_second(monkeypatch):

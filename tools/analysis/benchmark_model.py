@@ -2,7 +2,8 @@
 
 A training step goes from images and targets on the device to updated weights, inference from images to 100 detections
 an image with masks; random weights, frozen batch norms, 8 objects of random place. Ratios are to torchvision in the
-same precision. --memory also says the peak of each training, in a process of its own.
+same precision. --memory also says the peak of each training, in a process of its own. --compile puts our model, as
+torch.compile makes it, beside itself as it is.
 """
 import argparse
 import resource
@@ -39,6 +40,7 @@ def parse_args():
     parser.add_argument('--dtype', nargs='+', default=['float32', 'bfloat16'],
                         choices=['float32', 'bfloat16', 'float16'], help='others than float32 are of autocast')
     parser.add_argument('--norm', choices=NORMS, help="this norm in our model's FPN and heads (torchvision: none)")
+    parser.add_argument('--compile', action='store_true', help='our model compiled beside our model')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--memory', action='store_true', help='also the peak memory of a training')
@@ -91,6 +93,12 @@ class Ours:
         return self.model(**self.model.data_preprocessor(self.data, False), mode='predict')
 
 
+class Compiled(Ours):
+    def __init__(self, args):
+        super().__init__(args)
+        self.model.compile()
+
+
 class Torchvision:
     def __init__(self, args):
         backbone = torchvision.models.resnet50(norm_layer=torchvision.ops.FrozenBatchNorm2d)
@@ -109,13 +117,13 @@ class Torchvision:
         return self.model(self.images)
 
 
-SIDES = dict(mmdet=Ours, torchvision=Torchvision)
+SIDES = dict(mmdet=Ours, torchvision=Torchvision, compiled=Compiled)
 
 
 def training_step(side, dtype, device):
-    """One step of SGD as a function."""
+    """One step of SGD as a function; its rate is 0, else the number of regions with a mask grows from step to step."""
     side.model.train()
-    optimizer = torch.optim.SGD([p for p in side.model.parameters() if p.requires_grad], 1e-4, 0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD([p for p in side.model.parameters() if p.requires_grad], 0., 0.9, weight_decay=1e-4)
 
     def step():
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
@@ -165,26 +173,29 @@ def main():
     unknown = set(args.what) - {'train', 'inference'}
     if unknown:
         sys.exit(f'error: {", ".join(unknown)}: there are train and inference')
-    torch.manual_seed(0)
-    sides = {name: side(args) for name, side in SIDES.items()}
+    compared = ('compiled', 'mmdet') if args.compile else ('mmdet', 'torchvision')  # ratios are to the second
+    sides = {}
+    for name in compared:
+        torch.manual_seed(0)
+        sides[name] = SIDES[name](args)
     device = torch.device(args.device).type
     print(f'{machine()}\nMask R-CNN R-50-FPN, {args.batch_size} images of {args.size}, {args.objects} objects each\n')
     lines = []
     for what, make in (('train', training_step), ('inference', inference)):
         for dtype in args.dtype if what in args.what else []:
             steps = {name: make(side, getattr(torch, dtype), device) for name, side in sides.items()}
-            lines += rows(f'{what} {dtype}', alternate(steps, args.repeats), 'torchvision')
+            lines += rows(f'{what} {dtype}', alternate(steps, args.repeats), compared[1])
     print(f'{markdown(lines)}\n\n{images_a_second(lines, args.batch_size)}')
     if args.memory:
         for dtype in args.dtype:
             peaks = {}
-            for name in SIDES:
+            for name in compared:
                 words = [word for word in sys.argv[1:] if word != '--memory']
                 done = subprocess.run([sys.executable, __file__, *words, '--peak-of', name, '--dtype', dtype],
                                       stdout=subprocess.PIPE, text=True, check=True)
                 peaks[name] = float(done.stdout)
             print(f'peak of training, {dtype}: ' + ', '.join(f'{name} {peak:.0f} MiB' for name, peak in peaks.items())
-                  + f', ratio {peaks["mmdet"] / (peaks["torchvision"] or float("nan")):.2f}')
+                  + f', ratio {peaks[compared[0]] / (peaks[compared[1]] or float("nan")):.2f}')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 import torch
 from mmengine.model import BaseModel
 
+from mmdet.models.layers import CBN, SyncBN
 from mmdet.registry import MODELS
 from mmdet.structures import GroundTruth
 
@@ -30,6 +31,16 @@ class TwoStageDetector(BaseModel):
                                                                  test_cfg=test.get('rcnn')))
         self.proposal_cfg = train.get('rpn_proposal')
         self.to(memory_format=torch.channels_last)
+
+    def compile(self, *args, **kwargs):
+        """torch.compile, with its options, the parts that are tensors in, tensors out; state-dict names stay.
+
+        What lies between them (targets, sampling, NMS) is of shapes that depend on the data and runs as it is, and so
+        does a part with CBN or SyncBN: each such layer would break the graph.
+        """
+        for part in (self.backbone, self.neck, self.rpn_head, self.roi_head.bbox_head, self.roi_head.mask_head):
+            if part is not None and not any(isinstance(module, (CBN, SyncBN)) for module in part.modules()):
+                part.compile(*args, **kwargs)
 
     def forward(self, inputs, data_samples=None, mode='tensor', gt=None):
         """Run on a preprocessed batch.
