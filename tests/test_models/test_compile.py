@@ -5,9 +5,8 @@ import shutil
 import pytest
 import torch
 import toy_run
-from mask_rcnn import data
+from mask_rcnn import build, data, losses, total
 from scene import scene
-from test_two_stage import build, losses, total
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmdet.engine import Runner
