@@ -22,6 +22,7 @@ from mmdet.registry import RUNNERS
 
 from .distributed import device_type, start_process_group
 from .fused_optimizer import choose_kernel, keep_kernel
+from .kept_memory import keep_freed_memory
 from .loops import EpochBasedTrainLoop
 from .random_state import gather_random_states, set_random_state
 from .running_statistics import average_running_statistics
@@ -44,6 +45,7 @@ class Runner(_Runner):
     _loaded_meta = None
 
     def setup_env(self, env_cfg):
+        keep_freed_memory()
         # mmengine's start sets a CUDA device, also on machines without one.
         if self.distributed and not is_distributed():
             start_process_group(self.launcher, **env_cfg.get('dist_cfg', {}))
