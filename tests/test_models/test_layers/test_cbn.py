@@ -72,6 +72,22 @@ class Definition(nn.Module):
         return (y - mean.view(-1, 1, 1)) * scale.view(-1, 1, 1) + self.bn.bias.view(-1, 1, 1)
 
 
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('options', [dict(padding=1), dict(bias=True), dict(stride=2), dict(kernel_size=1)], ids=str)
+def test_float32_is_close_to_float64(options, memory_format):
+    """At sizes at which the kernels for float32 serve."""
+    exact = layer(16, 24, **options)
+    module = copy.deepcopy(exact).to(torch.float32, memory_format=memory_format)
+    for x in batches(6, (2, 16, 20, 21)):
+        expected = step(exact, x, lr=0.5)
+        result = step(module, x.float().contiguous(memory_format=memory_format), lr=0.5)
+        for value, wanted in zip(result, expected, strict=True):
+            scale = max(wanted.abs().max().item(), 20)  # the gradient of a bias nearly vanishes
+            torch.testing.assert_close(value.double() / scale, wanted / scale, rtol=0, atol=2e-5)
+    for name, value in module.bn.state_dict().items():
+        torch.testing.assert_close(value.double(), exact.bn.state_dict()[name].double(), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize('name', ['3x3', '1x1_stride2'])
 def test_golden(name):
     golden = {key: torch.from_numpy(np.asarray(value)) for key, value in np.load(DATA / f'cbn_{name}.npz').items()}
