@@ -66,7 +66,7 @@ def test_all_benchmarks_in_short_form(tmp_path):
 
 
 def test_both_sides_of_the_model_benchmark_train(monkeypatch):
-    """Every learned weight gets a gradient, most of them not 0 (the rate is: each step is the same work)."""
+    """Every learned weight gets a gradient, most of them not 0."""
     module = load('benchmark_model', monkeypatch)
     monkeypatch.setattr(sys, 'argv', ['', '--size', '64x96', '--batch-size', '1', '--objects', '3', '--device', 'cpu'])
     args = module.parse_args()

@@ -121,9 +121,9 @@ SIDES = dict(mmdet=Ours, torchvision=Torchvision, compiled=Compiled)
 
 
 def training_step(side, dtype, device):
-    """One step of SGD as a function; its rate is 0, else the number of regions with a mask grows from step to step."""
+    """One step of SGD as a function."""
     side.model.train()
-    optimizer = torch.optim.SGD([p for p in side.model.parameters() if p.requires_grad], 0., 0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD([p for p in side.model.parameters() if p.requires_grad], 1e-4, 0.9, weight_decay=1e-4)
 
     def step():
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
