@@ -18,6 +18,8 @@ def load():
     torch.library.register_autograd('mmdet::roi_align', _backward, setup_context=_save_for_backward)
     torch.library.register_autograd('mmdet::roi_align_backward', _double_backward,
                                     setup_context=_save_for_double_backward)
+    torch.library.register_autograd('mmdet::conv_3x3', _conv_backward, setup_context=_save_conv)
+    torch.library.register_autograd('mmdet::weight_grad_3x3', _weight_grad_backward, setup_context=_save_weight_grad)
     return torch.ops.mmdet
 
 
@@ -72,9 +74,17 @@ def _register_shapes():
         num_chars = torch.library.get_ctx().new_dynamic_size()
         return runs.new_empty((num_chars,), dtype=torch.uint8), torch.empty_like(num_runs)
 
+    @torch.library.register_fake('mmdet::conv_3x3')
+    def conv_3x3(x, weight, bias, pad_y, pad_x, transposed):
+        sign = -1 if transposed else 1
+        size = (x.size(0), weight.size(1 if transposed else 0), x.size(2) + sign * (2 * pad_y - 2),
+                x.size(3) + sign * (2 * pad_x - 2))
+        return torch.empty(size, device=x.device, memory_format=torch.channels_last)
+
     @torch.library.register_fake('mmdet::weight_grad_3x3')
-    def weight_grad_3x3(x, grad, offset, pad_y, pad_x):
-        return x.new_empty((grad.size(1), x.size(1), 3, 3), dtype=torch.float32)
+    def weight_grad_3x3(x, grad, offset, pad_y, pad_x, channels_last):
+        return torch.empty((grad.size(1), x.size(1), 3, 3), device=x.device,
+                           memory_format=_memory_format(channels_last))
 
     @torch.library.register_fake('mmdet::cbn_statistics')
     def cbn_statistics(weight, bias, patch, slope, mean, mean0, var0, new_patch, new_slope, own_mean, own_var,
@@ -123,3 +133,37 @@ def _double_backward(ctx, grads):
     rois, levels = ctx.saved_tensors
     pooled = torch.ops.mmdet.roi_align(grads, rois, levels, ctx.scales, *ctx.size, ctx.sampling_ratio, ctx.aligned)
     return pooled, *[None] * 8
+
+
+def _save_conv(ctx, inputs, output):
+    x, weight, _, *ctx.options = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _conv_backward(ctx, grad):
+    x, weight = ctx.saved_tensors
+    *padding, transposed = ctx.options
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    wants_x, wants_weight, wants_bias, *_ = ctx.needs_input_grad
+    grad_x = grad_weight = None
+    if wants_x:
+        grad_x = torch.ops.mmdet.conv_3x3(grad, weight, None, *padding, not transposed)
+    if wants_weight:
+        grad_weight = torch.ops.mmdet.weight_grad_3x3(*((grad, x) if transposed else (x, grad)), None, *padding,
+                                                      _is_channels_last(weight))
+    return grad_x, grad_weight, grad.sum((0, 2, 3)) if wants_bias else None, *[None] * 3
+
+
+def _save_weight_grad(ctx, inputs, output):
+    x, grad, offset, *ctx.padding, _ = inputs
+    ctx.save_for_backward(x, grad)
+    ctx.has_offset = offset is not None
+
+
+def _weight_grad_backward(ctx, grad):
+    """It is the output's gradient times the convolution of x, so linear in both."""
+    x, output_grad = ctx.saved_tensors
+    if ctx.has_offset or x.dtype != torch.float32 or output_grad.dtype != torch.float32:
+        raise RuntimeError('weight_grad_3x3 has gradients only in float32 and without an offset')
+    return (torch.ops.mmdet.conv_3x3(output_grad, grad, None, *ctx.padding, True),
+            torch.ops.mmdet.conv_3x3(x, grad, None, *ctx.padding, False), *[None] * 4)

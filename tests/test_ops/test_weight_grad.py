@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmdet.ops import conv2d, conv2d_weight_grad, weight_grad
+from mmdet.ops import conv2d_weight_grad, weight_grad
 
 
 def tensors(x_shape, cout, padding, dtype=torch.float32, **options):
@@ -34,8 +34,10 @@ def test_every_shape(extension, device, x_shape, cout, padding, channels_last):
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
     offset = torch.linspace(-3, 5, cout)
-    check(torch.ops.mmdet.weight_grad_3x3(x, grad, None, *padding), expected)
-    check(torch.ops.mmdet.weight_grad_3x3(x, grad + offset.view(-1, 1, 1), offset, *padding), expected)
+    result = torch.ops.mmdet.weight_grad_3x3(x, grad, None, *padding, channels_last)
+    assert result.is_contiguous(memory_format=memory_format)
+    check(result, expected)
+    check(torch.ops.mmdet.weight_grad_3x3(x, grad + offset.view(-1, 1, 1), offset, *padding, False), expected)
     x, grad = (tensor.contiguous(memory_format=memory_format) for tensor in (x, grad))
     check(conv2d_weight_grad(x, expected.shape, grad, padding=padding), expected)
 
@@ -67,40 +69,13 @@ def test_bfloat16_is_read_exactly(served_by, device, of, channels):
     check(result, torch.nn.grad.conv2d_weight(x.double(), result.shape, grad.double(), padding=1))
 
 
-@pytest.mark.parametrize('bias', [False, True])
-@pytest.mark.parametrize('wants_x', [False, True])
-@pytest.mark.parametrize('channels_last', [False, True])
-def test_convolution_and_its_gradients(served_by, device, bias, wants_x, channels_last):
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    torch.manual_seed(0)
-    x = torch.randn(2, 16, 17, 19, device=device).contiguous(memory_format=memory_format).requires_grad_(wants_x)
-    weight = torch.randn(24, 16, 3, 3, device=device).contiguous(memory_format=memory_format).requires_grad_()
-    inputs = [*[x] * wants_x, weight, *[torch.randn(24, device=device, requires_grad=True)] * bias]
-    options = ((1, 1), (1, 0))
-    out = conv2d(x, weight, inputs[-1] if bias else None, *options)
-    exact = [None if value is None else value.detach().double().requires_grad_()
-             for value in (x, weight, inputs[-1] if bias else None)]
-    expected = torch.nn.functional.conv2d(*exact, *options)
-    check(out.detach(), expected.detach().cpu())
-    grad = torch.randn_like(out)
-    wanted = torch.autograd.grad(expected, [*exact[1 - wants_x:2], *[exact[2]] * bias], grad.double())
-    for value, target in zip(torch.autograd.grad(out, inputs, grad), wanted, strict=True):
-        check(value, target.cpu())
-
-
-def test_convolution_under_autocast(device):
-    x, weight = torch.randn(1, 4, 20, 20, device=device), torch.randn(4, 4, 3, 3, device=device, requires_grad=True)
-    with torch.autocast(device.type, torch.bfloat16):
-        assert conv2d(x, weight).dtype == torch.bfloat16
-
-
 def test_rounds_like_pytorch(extension):
-    """Its error against float64 is at most a few times that of PyTorch's own kernel, at a real size."""
+    """Its error against float64 is at most twice that of PyTorch's own kernel, at a real size."""
     x, grad, expected = tensors((16, 128, 14, 14), 128, (1, 1))
     ours, library = (
         (result - expected).abs().max() for result in (conv2d_weight_grad(x, expected.shape, grad, padding=(1, 1)),
                                                        torch.nn.grad.conv2d_weight(x, expected.shape, grad, padding=1)))
-    assert 0 < ours < 5 * library
+    assert 0 < ours < 2 * library
 
 
 def test_threads_do_not_matter(extension):
@@ -118,13 +93,14 @@ def test_threads_do_not_matter(extension):
 
 def test_no_images(extension):
     x = torch.zeros(0, 4, 8, 8).contiguous(memory_format=torch.channels_last)
-    assert torch.equal(torch.ops.mmdet.weight_grad_3x3(x, x, None, 1, 1), torch.zeros(4, 4, 3, 3))
+    assert torch.equal(torch.ops.mmdet.weight_grad_3x3(x, x, None, 1, 1, False), torch.zeros(4, 4, 3, 3))
     assert torch.equal(conv2d_weight_grad(x, (4, 4, 3, 3), x, padding=(1, 1)), torch.zeros(4, 4, 3, 3))
 
 
 def test_opcheck(extension):
     x = torch.randn(2, 8, 20, 20).contiguous(memory_format=torch.channels_last)
-    torch.library.opcheck(torch.ops.mmdet.weight_grad_3x3, (x, x, torch.randn(8), 1, 1))
+    for offset, channels_last in ((torch.randn(8), False), (None, True)):
+        torch.library.opcheck(torch.ops.mmdet.weight_grad_3x3, (x, x, offset, 1, 1, channels_last))
 
 
 def test_serves_where_it_is_faster(extension, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 from benchmark_model import Ours, training_step
 from timing import alternate, machine, markdown, rows
 
-from mmdet.models.layers import build_norm_layer, conv_norm
+from mmdet.models.layers import Conv2d, build_norm_layer, conv_norm
 
 NORMS = dict(none=None, BN=dict(type='BN'), FrozenBN=dict(type='FrozenBN'), GN=dict(type='GN', num_groups=32),
              CBN=dict(type='CBN', buffer_num=3))
@@ -36,7 +36,7 @@ def make_step(shape, name, args):
     channels = shape[1]
     torch.manual_seed(0)
     x = torch.randn(shape, device=args.device).contiguous(memory_format=memory_format).requires_grad_()
-    conv = torch.nn.Conv2d(channels, channels, args.kernel_size, padding=args.kernel_size // 2, bias=False)
+    conv = Conv2d(channels, channels, args.kernel_size, padding=args.kernel_size // 2, bias=False)
     conv = conv.to(args.device, memory_format=memory_format)
     norm = NORMS[name] and build_norm_layer(NORMS[name], channels)[1].to(args.device)
     learned = [p for p in (*conv.parameters(), *(norm.parameters() if norm else ())) if p.requires_grad]

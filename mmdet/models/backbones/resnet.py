@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from mmdet.models.layers import build_norm_layer, conv_norm, freeze_norm
+from mmdet.models.layers import Conv2d, build_norm_layer, conv_norm, freeze_norm
 from mmdet.registry import MODELS
 
 
@@ -25,14 +25,14 @@ class _Block(BaseModule):
         super().__init__()
         self.norm_names = []
         for i, (inp, out, kernel_size, *rest) in enumerate(convs, 1):
-            self.add_module(f'conv{i}', nn.Conv2d(inp, out, kernel_size, *rest, bias=False))
+            self.add_module(f'conv{i}', Conv2d(inp, out, kernel_size, *rest, bias=False))
             name, norm = build_norm_layer(norm_cfg, out, postfix=i)
             self.add_module(name, norm)
             self.norm_names.append(name)
         self.downsample = None
         inp, out = convs[0][0], convs[-1][1]
         if stride != 1 or inp != out:
-            self.downsample = nn.Sequential(nn.Conv2d(inp, out, 1, stride, bias=False),
+            self.downsample = nn.Sequential(Conv2d(inp, out, 1, stride, bias=False),
                                             build_norm_layer(norm_cfg, out)[1])
         self.with_cp = with_cp
 
@@ -107,7 +107,7 @@ class ResNet(BaseModule):
                              f'and frozen_stages={frozen_stages}')
         block, depths = self.arch_settings[depth]
         inplanes = stem_channels or base_channels
-        self.conv1 = nn.Conv2d(in_channels, inplanes, 7, 2, 3, bias=False)
+        self.conv1 = Conv2d(in_channels, inplanes, 7, 2, 3, bias=False)
         self.stem_norm, norm = build_norm_layer(norm_cfg, inplanes, postfix=1)
         self.add_module(self.stem_norm, norm)
         self.maxpool = nn.MaxPool2d(3, 2, 1)

@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import nn
 
-from mmdet.models.layers import ConvModule
+from mmdet.models.layers import Conv2d, ConvModule
 from mmdet.ops import nms_images
 from mmdet.registry import MODELS, TASK_UTILS
 
@@ -47,7 +47,7 @@ class RPNHead(BaseModule):
             self.allowed_border = train_cfg.get('allowed_border', -1)
             self.pos_weight = train_cfg.get('pos_weight', -1)
         if num_convs == 1:
-            self.rpn_conv = nn.Conv2d(in_channels, feat_channels, 3, padding=1)
+            self.rpn_conv = Conv2d(in_channels, feat_channels, 3, padding=1)
         else:
             self.rpn_conv = nn.Sequential(*(ConvModule(feat_channels if i else in_channels, feat_channels, 3,
                                                        padding=1, inplace=False) for i in range(num_convs)))

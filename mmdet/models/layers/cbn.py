@@ -15,7 +15,7 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
-from mmdet.ops import cbn_statistics, conv2d
+from mmdet.ops import cbn_statistics
 
 from .batch_stats import measure, normalize, track
 from .patch_stats import mean_patch, variance_slope
@@ -87,7 +87,7 @@ class CBN(nn.BatchNorm2d):
         """norm(conv(x)) for the input `x` of the convolution."""
         if not self.training:
             return super().forward(conv(x))
-        y = _convolve(x, conv)
+        y = conv(x)
         with torch.autocast(y.device.type, enabled=False):
             return self._train(x, conv, y)
 
@@ -181,11 +181,3 @@ class CBN(nn.BatchNorm2d):
             for name, entries in saved.items():
                 self.history[name][self._slots(count)] = entries[-count:].to(self.weight.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _convolve(x, conv):
-    """conv(x); where nothing speaks against it, with our own weight gradient."""
-    if type(conv) is nn.Conv2d and conv.padding_mode == 'zeros' and not isinstance(conv.padding, str) \
-            and not (conv._forward_hooks or conv._forward_pre_hooks):
-        return conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-    return conv(x)

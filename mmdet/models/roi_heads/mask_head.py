@@ -10,6 +10,8 @@ from mmdet.models.layers import ConvModule
 from mmdet.ops import crop_masks
 from mmdet.registry import MODELS
 
+REGIONS_AT_ONCE = 32
+
 
 @MODELS.register_module()
 class FCNMaskHead(BaseModule):
@@ -63,11 +65,24 @@ class FCNMaskHead(BaseModule):
         """Region features (Q, C, h, w) -> logits (Q, K, 2h, 2w), or (Q, 1, 2h, 2w) when class agnostic."""
         for conv in self.convs:
             x = conv(x)
+        return self._logits(x)
+
+    def _logits(self, x):
         if self.upsample is not None:
             x = self.upsample(x)
             if isinstance(self.upsample, nn.ConvTranspose2d):
-                x = x.relu()
+                x = x.relu_()
         return self.conv_logits(x)
+
+    def predict(self, x, labels):
+        """Region features (Q, C, h, w), their classes int64 (Q,) -> mask probabilities float32 (Q, 2h, 2w)."""
+        for conv in self.convs:
+            x = conv(x)
+        # The maps of all regions at twice the side would be the largest memory of a test by far.
+        size = REGIONS_AT_ONCE if x.device.type == 'cpu' else max(len(x), 1)
+        masks = [self.of_class(self._logits(part), label)
+                 for part, label in zip(x.split(size), labels.split(size), strict=True)]
+        return torch.cat(masks).float().sigmoid()
 
     def of_class(self, logits, labels):
         """Logits (Q, h, w) of the class each row is labelled with; `labels` int64 (Q,)."""

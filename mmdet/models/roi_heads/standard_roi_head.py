@@ -117,8 +117,7 @@ class StandardRoIHead(BaseModule):
         images = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         boxes, labels = (torch.cat([detection[i] for detection in detections]) for i in (0, 2))
         rois = torch.cat([images.to(boxes)[:, None], boxes], dim=1)
-        logits = self.mask_head(self.mask_roi_extractor(features, rois))
-        return self.mask_head.of_class(logits, labels).float().sigmoid().split(counts)
+        return self.mask_head.predict(self.mask_roi_extractor(features, rois), labels).split(counts)
 
 
 def to_rois(boxes):

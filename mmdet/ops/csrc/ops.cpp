@@ -19,8 +19,12 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
   // mask; then, on the CPU, COCO's text of all masks and the number of characters of each.
   m.def("mask_runs(Tensor probs, Tensor boxes, int height, int width, float threshold) -> (Tensor, Tensor)");
   m.def("encode_runs(Tensor runs, Tensor num_runs, int num_pixels) -> (Tensor, Tensor)");
-  // x (B, Cin, H, W), grad (B, Cout, H', W'), offset (Cout) off grad -> float32 (Cout, Cin, 3, 3). On the CPU, stride 1.
-  m.def("weight_grad_3x3(Tensor x, Tensor grad, Tensor? offset, int pad_y, int pad_x) -> Tensor");
+  // x (B, Cin, H, W), weight (Cout, Cin, 3, 3), all float32 -> (B, Cout, H', W') channels-last. Transposed: x is the
+  // gradient (B, Cout, H', W'), the result that of the input. On the CPU, of stride 1, as the next.
+  m.def("conv_3x3(Tensor x, Tensor weight, Tensor? bias, int pad_y, int pad_x, bool transposed) -> Tensor");
+  // x (B, Cin, H, W), grad (B, Cout, H', W'), offset (Cout) off grad -> float32 (Cout, Cin, 3, 3).
+  m.def(
+      "weight_grad_3x3(Tensor x, Tensor grad, Tensor? offset, int pad_y, int pad_x, bool channels_last) -> Tensor");
   // One iteration of Cross-Iteration BN: mean and variance of each channel over this iteration and `count` stored ones,
   // from slot `first` on; this iteration goes into the slot after them. models/layers/cbn.py has the shapes.
   m.def(

@@ -1,5 +1,6 @@
-// The weight gradient of a 3x3 convolution by minimal filtering, F(3x3, 4x4) of Lavin & Gray (arXiv 1509.09308): a tile
-// of 4x4 output positions takes 36 products in place of 144. The points are 0, 1, -1, 1/2, -1/2 and infinity.
+// 3x3 convolutions and their weight gradients by minimal filtering, F(4x4, 3x3) and F(3x3, 4x4) of Lavin & Gray
+// (arXiv 1509.09308): a tile of 4x4 output positions takes 36 products in place of 144. The points are 0, the roots of 1/2
+// and of 2, and infinity: with 0, 1, -1, 2, -2 the error is four times as large.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@ namespace mmdet {
 constexpr int kTile = 4;           // output positions of a tile, each way
 constexpr int kPatch = kTile + 2;  // input positions under them
 constexpr int kPoints = kPatch * kPatch;
+constexpr float kRootHalf = 0.70710678f, kRoot2 = 1.41421356f;
 constexpr int kLine = 16;  // floats of a cache line; one more between points keeps them out of each other's place there
 
 // Images (N, H, W, C) less an offset of each channel, zero outside; pixels lie `stride` apart.
@@ -87,32 +89,32 @@ struct Winograd {
     std::memcpy(to, &vector, sizeof(Vector));
   }
 
-  // in: the positions of a line, out: its points; both `step` apart.
+  // in: the positions or taps of a line, out: its points; both `step` apart.
   template <int kSize>
   static MMDET_INLINE void transform(const Vector* in, int step, Vector* out) {
-    Vector even, odd, even_half, odd_half;
+    Vector even, odd, even_2, odd_2;  // of the points +-root_half and +-root_2
     if constexpr (kSize == kPatch) {
       const Vector d0 = in[0], d1 = in[step], d2 = in[2 * step], d3 = in[3 * step], d4 = in[4 * step],
                    d5 = in[5 * step];
-      even = 4 * d4 - d2;
-      odd = 4 * d3 - d1;
-      even_half = 2 * (d4 - d2);
-      odd_half = d3 - d1;
-      out[0] = d0 - 5 * d2 + 4 * d4;
-      out[5 * step] = d1 - 5 * d3 + 4 * d5;
+      even = d4 - 2 * d2;
+      odd = (d3 - 2 * d1) * kRootHalf;
+      even_2 = d4 - 0.5f * d2;
+      odd_2 = (d3 - 0.5f * d1) * kRoot2;
+      out[0] = d0 - 2.5f * d2 + d4;
+      out[5 * step] = d1 - 2.5f * d3 + d5;
     } else {
-      const Vector g0 = in[0], g1 = in[step], g2 = in[2 * step], g3 = in[3 * step];
-      even = (g0 + g2) * (1 / 6.f);
-      odd = (g1 + g3) * (1 / 6.f);
-      even_half = g0 * (-4 / 3.f) - g2 * (1 / 3.f);
-      odd_half = g1 * (-2 / 3.f) - g3 * (1 / 6.f);
+      const Vector g0 = in[0], g1 = in[step], g2 = in[2 * step], g3 = kSize == 4 ? in[3 * step] : Vector{};
+      even = (g0 + 0.5f * g2) * (-2 / 3.f);
+      odd = (g1 + 0.5f * g3) * (-2 / 3.f * kRootHalf);
+      even_2 = (g0 + 2 * g2) * (1 / 6.f);
+      odd_2 = (g1 + 2 * g3) * (1 / 6.f * kRoot2);
       out[0] = g0;
-      out[5 * step] = g3 * 0.25f;
+      out[5 * step] = kSize == 4 ? g3 : g2;
     }
     out[step] = even + odd;
     out[2 * step] = even - odd;
-    out[3 * step] = even_half + odd_half;
-    out[4 * step] = even_half - odd_half;
+    out[3 * step] = even_2 + odd_2;
+    out[4 * step] = even_2 - odd_2;
   }
 
   // Tile `tile` of all channels: kSize x kSize positions of image n, from (top, left) on.
@@ -120,7 +122,7 @@ struct Winograd {
   static MMDET_INLINE void gather(const Image& image, int64_t n, int64_t top, int64_t left, const Panels& panels,
                                   int64_t tile) {
     const T* data = static_cast<const T*>(image.data) + n * image.height * image.width * image.stride;
-    for (int64_t channel = 0; channel < panels.num_panels * kWidth; channel += kLanes) {
+    for (int64_t channel = 0; channel < panels.num_panels * panels.width; channel += kLanes) {
       const int64_t count = image.channels - channel;
       const Vector offset = image.offset && count > 0 ? load_some(image.offset + channel, count) : Vector{};
       Vector lines[kPatch * kPatch], points[kPoints];
@@ -139,40 +141,47 @@ struct Winograd {
         transform<kSize>(lines + i * kPatch, 1, points + i * kPatch);
       }
       for (int point = 0; point < kPoints; ++point) {
-        store(panels.at(point, channel / kWidth) + tile * kWidth + channel % kWidth, points[point]);
+        store(panels.at(point, channel / panels.width) + tile * panels.width + channel % panels.width, points[point]);
       }
     }
   }
 
-  // out (kRows, kWidth), its rows `stride` apart, = or += sum over the tiles of a[tile][row] * b[tile][column]
-  static MMDET_INLINE void multiply(const float* a, const float* b, int64_t num_tiles, bool add, float* out,
-                                    int64_t stride) {
-    Vector sums[kRows][2] = {};
-    for (int64_t tile = 0; tile < num_tiles; ++tile) {
-      const Vector left = load(b + tile * kWidth), right = load(b + tile * kWidth + kLanes);
-#pragma GCC unroll 8
-      for (int row = 0; row < kRows; ++row) {
-        const float value = a[tile * kWidth + row];
+  // out (kCount, kWidth), its rows `stride` apart, = or += sum over k < depth of a(row, k) * b(k, column)
+  template <int kCount>
+  static MMDET_INLINE void multiply(const float* a, int64_t row_step, int64_t k_step, const float* b, int64_t depth,
+                                    bool add, float* out, int64_t stride) {
+    Vector sums[kCount][2] = {};
+    for (int64_t k = 0; k < depth; ++k) {
+      const Vector left = load(b + k * kWidth), right = load(b + k * kWidth + kLanes);
+#pragma GCC unroll 12
+      for (int row = 0; row < kCount; ++row) {
+        const float value = a[row * row_step + k * k_step];
         sums[row][0] += value * left;
         sums[row][1] += value * right;
       }
     }
-#pragma GCC unroll 8
-    for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 12
+    for (int row = 0; row < kCount; ++row) {
       float* target = out + row * stride;
       store(target, add ? load(target) + sums[row][0] : sums[row][0]);
       store(target + kLanes, add ? load(target + kLanes) + sums[row][1] : sums[row][1]);
     }
   }
 
-  // in: the points of a line; out: the three sums; both `step` apart.
+  // in: the points of a line; out: kSize sums, of weights or of output positions; both `step` apart.
+  template <int kSize>
   static MMDET_INLINE void sum_line(const Vector* in, int step, Vector* out) {
-    const Vector sum = in[step] + in[2 * step], difference = in[step] - in[2 * step];
-    const Vector sum_half = in[3 * step] + in[4 * step], difference_half = in[3 * step] - in[4 * step];
+    const Vector sum = in[step] + in[2 * step], difference = (in[step] - in[2 * step]) * kRootHalf;
+    const Vector sum_2 = in[3 * step] + in[4 * step], difference_2 = (in[3 * step] - in[4 * step]) * kRoot2;
     const Vector infinity = in[5 * step];
-    out[0] = in[0] + sum + sum_half;
-    out[step] = difference + difference_half * 0.5f;
-    out[2 * step] = sum + sum_half * 0.25f + infinity;
+    out[0] = in[0] + sum + sum_2;
+    out[step] = difference + difference_2;
+    out[2 * step] = 0.5f * sum + 2 * sum_2;
+    if constexpr (kSize == 4) {
+      out[3 * step] = 0.5f * difference + 2 * difference_2 + infinity;
+    } else {
+      out[2 * step] += infinity;
+    }
   }
 
   // products: of the points, `step` apart; sums: (3, 3).
@@ -182,12 +191,36 @@ struct Winograd {
       lines[point] = load(products + point * step);
     }
     for (int j = 0; j < kPatch; ++j) {
-      sum_line(lines + j, kPatch, lines + j);
+      sum_line<3>(lines + j, kPatch, lines + j);
     }
     for (int i = 0; i < 3; ++i) {
-      sum_line(lines + i * kPatch, 1, lines + i * kPatch);
+      sum_line<3>(lines + i * kPatch, 1, lines + i * kPatch);
       for (int j = 0; j < 3; ++j) {
         store(sums[i * 3 + j], lines[i * kPatch + j]);
+      }
+    }
+  }
+
+  // products: of the points, `step` apart; out: pixels of a tile, of `height` and `width` that are inside.
+  static MMDET_INLINE void scatter(const float* products, int64_t step, const float* bias, int64_t height,
+                                   int64_t width, int64_t channels, float* out, int64_t row_stride,
+                                   int64_t column_stride) {
+    Vector lines[kPoints];
+    for (int point = 0; point < kPoints; ++point) {
+      lines[point] = load(products + point * step);
+    }
+    const Vector shift = bias ? load_some(bias, channels) : Vector{};
+    for (int j = 0; j < kPatch; ++j) {
+      sum_line<kTile>(lines + j, kPatch, lines + j);
+    }
+    for (int i = 0; i < kTile; ++i) {
+      sum_line<kTile>(lines + i * kPatch, 1, lines + i * kPatch);
+    }
+    for (int64_t i = 0; i < height; ++i) {
+      for (int64_t j = 0; j < width; ++j) {
+        const Vector value = lines[i * kPatch + j] + shift;
+        std::memcpy(out + i * row_stride + j * column_stride, &value,
+                    channels >= kLanes ? sizeof(Vector) : channels * sizeof(float));
       }
     }
   }

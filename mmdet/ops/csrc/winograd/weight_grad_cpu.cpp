@@ -9,7 +9,7 @@
 namespace mmdet {
 namespace {
 
-constexpr int64_t kTilesAtOnce = 64;          // what is made of them stays in a cache
+constexpr int64_t kTilesAtOnce = 128;         // what is made of them stays in a cache
 constexpr int64_t kMostProducts = 256 * 512;  // of one point: memory beyond 32 MiB comes anew from the system each time
 
 // Some output channels of a convolution, and some tiles of its output positions.
@@ -20,6 +20,7 @@ struct Work {
   float* products;  // (point, output channel, input channel), of whole panels
   int64_t point_size;
   float* weights;  // of the first of the output channels
+  bool channels_last;
 };
 
 template <int kLanes, int kSize>
@@ -53,7 +54,7 @@ MMDET_INLINE void multiply_panels(const Work& work, int64_t begin, int64_t end) 
     float* products = work.products + point * work.point_size + panel * Kernel::kWidth * columns;
     for (int64_t column = 0; column < inputs.num_panels; ++column) {
       for (int64_t row = 0; row < Kernel::kWidth; row += Kernel::kRows) {
-        Kernel::multiply(grads.at(point, panel) + row, inputs.at(point, column), grads.num_tiles,
+        Kernel::template multiply<Kernel::kRows>(grads.at(point, panel) + row, 1, Kernel::kWidth, inputs.at(point, column), grads.num_tiles,
                          work.first_tile != 0, products + row * columns + column * Kernel::kWidth, columns);
       }
     }
@@ -69,10 +70,11 @@ MMDET_INLINE void sum_products(const Work& work, int64_t begin, int64_t end) {
     for (int64_t channel = 0; channel < cin; channel += kLanes) {
       float sums[9][kLanes];
       Kernel::sum_points(work.products + cout * columns + channel, work.point_size, sums);
-      float* weights = work.weights + (cout * cin + channel) * 9;
+      const int64_t step = work.channels_last ? 1 : 9, tap_step = work.channels_last ? cin : 1;
+      float* weights = work.weights + cout * cin * 9 + channel * step;
       for (int64_t lane = 0; lane < std::min<int64_t>(kLanes, cin - channel); ++lane) {
         for (int64_t k = 0; k < 9; ++k) {
-          weights[lane * 9 + k] = sums[k][lane];
+          weights[lane * step + k * tap_step] = sums[k][lane];
         }
       }
     }
@@ -129,7 +131,8 @@ Image image_of(const Tensor& tensor, int64_t first, int64_t count, const float* 
 }
 
 // x (B, Cin, H, W) and grad (B, Cout, H', W') are float32 or bfloat16 and dense channels-last; offset (Cout) is float32.
-Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int64_t pad_y, int64_t pad_x) {
+Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int64_t pad_y, int64_t pad_x,
+                       bool channels_last) {
   const Stages& run = stages();
   const int64_t cin = x.size(1), cout = grad.size(1);
   const int64_t tiles_y = (grad.size(2) + kTile - 1) / kTile, tiles_x = (grad.size(3) + kTile - 1) / kTile;
@@ -141,7 +144,7 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int6
   const Panels inputs{nullptr, columns / run.width, at_once, run.width}, grads{nullptr, most_panels, at_once, run.width};
   const int64_t point_size = most_rows * columns + kLine;
   Tensor workspace = empty({kPoints, point_size + inputs.point_size() + grads.point_size()}, ScalarType::Float, x);
-  Tensor weights = empty({cout, cin, 3, 3}, ScalarType::Float, x);
+  Tensor weights = empty({cout, cin, 3, 3}, ScalarType::Float, x, channels_last);
   if (num_tiles == 0) {
     return torch::stable::zero_(weights);
   }
@@ -163,6 +166,7 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int6
         .products = products,
         .point_size = point_size,
         .weights = weights.mutable_data_ptr<float>() + first * cin * 9,
+        .channels_last = channels_last,
     };
     for (; work.first_tile < num_tiles; work.first_tile += at_once) {
       work.inputs.num_tiles = work.grads.num_tiles = std::min(at_once, num_tiles - work.first_tile);
