@@ -4,12 +4,17 @@
 #include <algorithm>
 
 #include "../tensor.h"
+#include "processors.h"
 #include "winograd.h"
 
 namespace mmdet {
 namespace {
 
+constexpr int kNumPoints = kPatch * kPatch;
 constexpr int64_t kWorkspace = 1 << 20;  // bytes of a thread's transformed input: it stays in the second cache
+
+template <int kLanes>
+constexpr int kRows = kLanes == 16 ? 12 : 4;  // tiles multiplied at once: as many as there are registers for
 
 // Weights as the convolution reads them: of (output channel, input channel, row, column).
 struct Filters {
@@ -41,7 +46,7 @@ MMDET_INLINE void transform_weights(const Work& work, int64_t begin, int64_t end
       const int64_t first = panel * Kernel::kWidth + half;
       const int64_t count = std::clamp<int64_t>(work.channels - first, 0, kLanes);
       const float* from = filters.data + first * filters.out_stride + in * filters.in_stride;
-      Vector lines[kPatch * kPatch], points[kPoints];
+      Vector lines[kPatch * kPatch], points[kNumPoints];
       for (int i = 0; i < 3; ++i) {
         for (int j = 0; j < 3; ++j) {
           const float* taps = from + i * filters.row_stride + j * filters.column_stride;
@@ -56,13 +61,8 @@ MMDET_INLINE void transform_weights(const Work& work, int64_t begin, int64_t end
           }
         }
       }
-      for (int j = 0; j < 3; ++j) {
-        Kernel::template transform<3>(lines + j, kPatch, lines + j);
-      }
-      for (int i = 0; i < kPatch; ++i) {
-        Kernel::template transform<3>(lines + i * kPatch, 1, points + i * kPatch);
-      }
-      for (int point = 0; point < kPoints; ++point) {
+      Kernel::template transform_square<3>(lines, points);
+      for (int point = 0; point < kNumPoints; ++point) {
         Kernel::store(work.weights.at(point, panel) + in * Kernel::kWidth + half, points[point]);
       }
     }
@@ -73,27 +73,25 @@ MMDET_INLINE void transform_weights(const Work& work, int64_t begin, int64_t end
 template <int kLanes>
 MMDET_INLINE void convolve(const Work& work, int64_t begin, int64_t end) {
   using Kernel = Winograd<kLanes>;
-  constexpr int kRows = kLanes == 16 ? 12 : 4;
   for (int64_t worker = begin; worker < end; ++worker) {
-    const int64_t groups = (work.num_tiles + kRows - 1) / kRows;
-    const int64_t first = groups * worker / work.num_workers * kRows;
-    const int64_t last = std::min(groups * (worker + 1) / work.num_workers * kRows, work.num_tiles);
+    const int64_t groups = (work.num_tiles + kRows<kLanes> - 1) / kRows<kLanes>;
+    const int64_t first = groups * worker / work.num_workers * kRows<kLanes>;
+    const int64_t last = std::min(groups * (worker + 1) / work.num_workers * kRows<kLanes>, work.num_tiles);
     float* workspace = work.workspaces + worker * work.workspace_size;
     const Panels inputs{workspace, 1, work.at_once, work.columns};
-    float* products = workspace + kPoints * inputs.point_size();
+    float* products = workspace + kNumPoints * inputs.point_size();
     const int64_t step = work.at_once * Kernel::kWidth + kLine;
     for (int64_t start = first; start < last; start += work.at_once) {
       const int64_t count = std::min(work.at_once, last - start);
       for (int64_t tile = 0; tile < count; ++tile) {
         const int64_t row = (start + tile) / work.tiles_x, column = (start + tile) % work.tiles_x;
-        Kernel::template gather<kPatch, float>(work.input, row / work.tiles_y,
-                                               row % work.tiles_y * kTile - work.pad_y, column * kTile - work.pad_x,
-                                               inputs, tile);
+        Kernel::gather(work.input, row / work.tiles_y, row % work.tiles_y * kTile - work.pad_y,
+                       column * kTile - work.pad_x, inputs, tile);
       }
       for (int64_t panel = 0; panel < work.weights.num_panels; ++panel) {
-        for (int point = 0; point < kPoints; ++point) {
-          for (int64_t tile = 0; tile < count; tile += kRows) {
-            Kernel::template multiply<kRows>(inputs.at(point, 0) + tile * work.columns, work.columns, 1,
+        for (int point = 0; point < kNumPoints; ++point) {
+          for (int64_t tile = 0; tile < count; tile += kRows<kLanes>) {
+            Kernel::template multiply<kRows<kLanes>>(inputs.at(point, 0) + tile * work.columns, work.columns, 1,
                              work.weights.at(point, panel), work.weights.num_tiles, false,
                              products + point * step + tile * Kernel::kWidth, Kernel::kWidth);
           }
@@ -118,39 +116,7 @@ MMDET_INLINE void convolve(const Work& work, int64_t begin, int64_t end) {
   }
 }
 
-// The stages for one kind of processor, each from a first item to before a last.
-struct Stages {
-  int64_t lanes;
-  void (*transform)(const Work&, int64_t, int64_t);
-  void (*convolve)(const Work&, int64_t, int64_t);
-};
-
-#define MMDET_STAGES(NAME, TARGET, LANES)                                      \
-  TARGET void NAME##_transform(const Work& work, int64_t begin, int64_t end) { \
-    transform_weights<LANES>(work, begin, end);                                \
-  }                                                                            \
-  TARGET void NAME##_convolve(const Work& work, int64_t begin, int64_t end) {  \
-    convolve<LANES>(work, begin, end);                                         \
-  }                                                                            \
-  constexpr Stages NAME{LANES, NAME##_transform, NAME##_convolve};
-
-MMDET_STAGES(any, , 4)
-#if defined(__x86_64__)
-MMDET_STAGES(avx2, __attribute__((target("avx2,fma"))), 8)
-MMDET_STAGES(avx512, __attribute__((target("avx512f"))), 16)
-#endif
-
-const Stages& stages() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) {
-    return avx512;
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    return avx2;
-  }
-#endif
-  return any;
-}
+MMDET_STAGES(transform_weights, convolve)
 
 // x (B, Cin, H, W) is float32 and dense channels-last, weight (Cout, Cin, 3, 3) float32; transposed, x is the gradient
 // (B, Cout, H', W') and the result that of the input, (B, Cin, H, W).
@@ -160,18 +126,18 @@ Tensor conv_3x3(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t pad
     pad_y = 2 - pad_y;
     pad_x = 2 - pad_x;
   }
-  const int64_t panel_width = 2 * run.lanes, rows = run.lanes == 16 ? 12 : 4;
+  const int64_t panel_width = 2 * run.lanes, rows = run.lanes == 16 ? kRows<16> : kRows<4>;
   const int64_t in_channels = x.size(1), channels = weight.size(transposed ? 1 : 0);
   const int64_t height = x.size(2) + 2 * pad_y - 2, width = x.size(3) + 2 * pad_x - 2;
   const int64_t tiles_y = (height + kTile - 1) / kTile, tiles_x = (width + kTile - 1) / kTile;
   const int64_t num_tiles = x.size(0) * tiles_y * tiles_x, num_panels = (channels + panel_width - 1) / panel_width;
   const int64_t columns = (in_channels + run.lanes - 1) / run.lanes * run.lanes;
-  const int64_t at_once = std::clamp<int64_t>(kWorkspace / (kPoints * columns * 4) / rows, 2, 16) * rows;
+  const int64_t at_once = std::clamp<int64_t>(kWorkspace / (kNumPoints * columns * 4) / rows, 2, 16) * rows;
   Tensor out = empty({x.size(0), channels, height, width}, ScalarType::Float, x, true);
   const Panels weights{nullptr, num_panels, in_channels, panel_width}, inputs{nullptr, 1, at_once, columns};
-  const int64_t workspace_size = kPoints * (inputs.point_size() + at_once * panel_width + kLine);
+  const int64_t workspace_size = kNumPoints * (inputs.point_size() + at_once * panel_width + kLine);
   const int64_t workers = std::clamp<int64_t>(num_tiles / rows, 1, torch::stable::get_num_threads());
-  Tensor workspace = empty({kPoints * weights.point_size() + workers * workspace_size}, ScalarType::Float, x);
+  Tensor workspace = empty({kNumPoints * weights.point_size() + workers * workspace_size}, ScalarType::Float, x);
   const float* taps = weight.const_data_ptr<float>();
   Filters filters{taps, weight.stride(0), weight.stride(1), weight.stride(2), weight.stride(3)};
   if (transposed) {
@@ -180,7 +146,7 @@ Tensor conv_3x3(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t pad
   }
   float* memory = workspace.mutable_data_ptr<float>();
   const Work work{
-      .input = {x.const_data_ptr(), false, nullptr, x.size(2), x.size(3), in_channels, in_channels},
+      .input = {x.const_data_ptr(), false, nullptr, x.size(2), x.size(3), in_channels},
       .filters = filters,
       .weights = {memory, num_panels, in_channels, panel_width},
       .bias = bias ? bias->const_data_ptr<float>() : nullptr,
@@ -196,12 +162,12 @@ Tensor conv_3x3(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t pad
       .num_workers = workers,
       .columns = columns,
       .at_once = at_once,
-      .workspaces = memory + kPoints * weights.point_size(),
+      .workspaces = memory + kNumPoints * weights.point_size(),
       .workspace_size = workspace_size,
   };
   torch::stable::parallel_for(0, num_panels * in_channels, 16,
-                              [&](int64_t begin, int64_t end) { run.transform(work, begin, end); });
-  torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) { run.convolve(work, begin, end); });
+                              [&](int64_t begin, int64_t end) { run.first(work, begin, end); });
+  torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) { run.second(work, begin, end); });
   return out;
 }
 

@@ -1,6 +1,6 @@
 // 3x3 convolutions and their weight gradients by minimal filtering, F(4x4, 3x3) and F(3x3, 4x4) of Lavin & Gray
-// (arXiv 1509.09308): a tile of 4x4 output positions takes 36 products in place of 144. The points are 0, the roots of 1/2
-// and of 2, and infinity: with 0, 1, -1, 2, -2 the error is four times as large.
+// (arXiv 1509.09308): a tile of 4x4 output positions takes 36 products in place of 144. The points are 0, the roots of
+// 1/2 and of 2, and infinity: of 0, 1, -1, 2 and -2 the error would be four times as large.
 #pragma once
 
 #include <cstdint>
@@ -19,17 +19,16 @@
 namespace mmdet {
 
 constexpr int kTile = 4;           // output positions of a tile, each way
-constexpr int kPatch = kTile + 2;  // input positions under them
-constexpr int kPoints = kPatch * kPatch;
+constexpr int kPatch = kTile + 2;  // input positions under them, and points
 constexpr float kRootHalf = 0.70710678f, kRoot2 = 1.41421356f;
 constexpr int kLine = 16;  // floats of a cache line; one more between points keeps them out of each other's place there
 
-// Images (N, H, W, C) less an offset of each channel, zero outside; pixels lie `stride` apart.
+// Images (N, H, W, C) less an offset of each channel, zero outside.
 struct Image {
   const void* data;  // float, or bfloat16
   bool is_bfloat16;
   const float* offset;  // or null
-  int64_t height, width, channels, stride;
+  int64_t height, width, channels;
 };
 
 // Transformed tiles (point, panel, tile, channel); a panel holds `width` channels, the last ones may be zero.
@@ -45,12 +44,27 @@ struct Panels {
   }
 };
 
+// Where the positions of a square lie in an image: elements from its start on, or -1 outside.
+template <int kSize>
+struct Square {
+  int64_t offsets[kSize * kSize];
+
+  Square(const Image& image, int64_t n, int64_t top, int64_t left) {
+    for (int i = 0; i < kSize; ++i) {
+      for (int j = 0; j < kSize; ++j) {
+        const int64_t y = top + i, x = left + j;
+        const bool inside = y >= 0 && y < image.height && x >= 0 && x < image.width;
+        offsets[i * kSize + j] = inside ? ((n * image.height + y) * image.width + x) * image.channels : -1;
+      }
+    }
+  }
+};
+
 template <int kLanes>
 struct Winograd {
   typedef float Vector __attribute__((vector_size(4 * kLanes)));
 
-  static constexpr int kWidth = 2 * kLanes;             // of a panel
-  static constexpr int kRows = kLanes == 16 ? 8 : 4;  // multiplied at once: as many as there are registers for
+  static constexpr int kWidth = 2 * kLanes;  // of a panel
 
   static MMDET_INLINE Vector load(const float* from) {
     Vector vector;
@@ -92,7 +106,7 @@ struct Winograd {
   // in: the positions or taps of a line, out: its points; both `step` apart.
   template <int kSize>
   static MMDET_INLINE void transform(const Vector* in, int step, Vector* out) {
-    Vector even, odd, even_2, odd_2;  // of the points +-root_half and +-root_2
+    Vector even, odd, even_2, odd_2;  // of the roots of 1/2 and of 2
     if constexpr (kSize == kPatch) {
       const Vector d0 = in[0], d1 = in[step], d2 = in[2 * step], d3 = in[3 * step], d4 = in[4 * step],
                    d5 = in[5 * step];
@@ -117,57 +131,6 @@ struct Winograd {
     out[4 * step] = even_2 - odd_2;
   }
 
-  // Tile `tile` of all channels: kSize x kSize positions of image n, from (top, left) on.
-  template <int kSize, typename T>
-  static MMDET_INLINE void gather(const Image& image, int64_t n, int64_t top, int64_t left, const Panels& panels,
-                                  int64_t tile) {
-    const T* data = static_cast<const T*>(image.data) + n * image.height * image.width * image.stride;
-    for (int64_t channel = 0; channel < panels.num_panels * panels.width; channel += kLanes) {
-      const int64_t count = image.channels - channel;
-      const Vector offset = image.offset && count > 0 ? load_some(image.offset + channel, count) : Vector{};
-      Vector lines[kPatch * kPatch], points[kPoints];
-      for (int i = 0; i < kSize; ++i) {
-        for (int j = 0; j < kSize; ++j) {
-          const int64_t y = top + i, x = left + j;
-          const bool inside = y >= 0 && y < image.height && x >= 0 && x < image.width && count > 0;
-          const T* pixel = data + (y * image.width + x) * image.stride + channel;
-          lines[i * kPatch + j] = !inside ? Vector{} : load_some(pixel, count) - offset;
-        }
-      }
-      for (int j = 0; j < kSize; ++j) {
-        transform<kSize>(lines + j, kPatch, lines + j);
-      }
-      for (int i = 0; i < kPatch; ++i) {
-        transform<kSize>(lines + i * kPatch, 1, points + i * kPatch);
-      }
-      for (int point = 0; point < kPoints; ++point) {
-        store(panels.at(point, channel / panels.width) + tile * panels.width + channel % panels.width, points[point]);
-      }
-    }
-  }
-
-  // out (kCount, kWidth), its rows `stride` apart, = or += sum over k < depth of a(row, k) * b(k, column)
-  template <int kCount>
-  static MMDET_INLINE void multiply(const float* a, int64_t row_step, int64_t k_step, const float* b, int64_t depth,
-                                    bool add, float* out, int64_t stride) {
-    Vector sums[kCount][2] = {};
-    for (int64_t k = 0; k < depth; ++k) {
-      const Vector left = load(b + k * kWidth), right = load(b + k * kWidth + kLanes);
-#pragma GCC unroll 12
-      for (int row = 0; row < kCount; ++row) {
-        const float value = a[row * row_step + k * k_step];
-        sums[row][0] += value * left;
-        sums[row][1] += value * right;
-      }
-    }
-#pragma GCC unroll 12
-    for (int row = 0; row < kCount; ++row) {
-      float* target = out + row * stride;
-      store(target, add ? load(target) + sums[row][0] : sums[row][0]);
-      store(target + kLanes, add ? load(target + kLanes) + sums[row][1] : sums[row][1]);
-    }
-  }
-
   // in: the points of a line; out: kSize sums, of weights or of output positions; both `step` apart.
   template <int kSize>
   static MMDET_INLINE void sum_line(const Vector* in, int step, Vector* out) {
@@ -184,29 +147,109 @@ struct Winograd {
     }
   }
 
-  // products: of the points, `step` apart; sums: (3, 3).
-  static MMDET_INLINE void sum_points(const float* products, int64_t step, float (*sums)[kLanes]) {
-    Vector lines[kPoints];
-    for (int point = 0; point < kPoints; ++point) {
-      lines[point] = load(products + point * step);
+  // (kSize, kSize) positions or taps, to (6, 6) points; the rows of both are kPatch apart.
+  template <int kSize>
+  static MMDET_INLINE void transform_square(Vector* lines, Vector* points) {
+    for (int j = 0; j < kSize; ++j) {
+      transform<kSize>(lines + j, kPatch, lines + j);
     }
-    for (int j = 0; j < kPatch; ++j) {
-      sum_line<3>(lines + j, kPatch, lines + j);
+    for (int i = 0; i < kPatch; ++i) {
+      transform<kSize>(lines + i * kPatch, 1, points + i * kPatch);
     }
-    for (int i = 0; i < 3; ++i) {
-      sum_line<3>(lines + i * kPatch, 1, lines + i * kPatch);
-      for (int j = 0; j < 3; ++j) {
-        store(sums[i * 3 + j], lines[i * kPatch + j]);
+  }
+
+  // Tile `tile` of all channels: the 36 points of the 6x6 positions of image n from (top, left) on.
+  static MMDET_INLINE void gather(const Image& image, int64_t n, int64_t top, int64_t left, const Panels& panels,
+                                  int64_t tile) {
+    const Square<kPatch> square(image, n, top, left);
+    const float* data = static_cast<const float*>(image.data);
+    for (int64_t channel = 0; channel < panels.width; channel += kLanes) {
+      Vector lines[kPatch * kPatch], points[kPatch * kPatch];
+      for (int i = 0; i < kPatch * kPatch; ++i) {
+        const int64_t offset = square.offsets[i];
+        lines[i] = offset < 0 ? Vector{} : load_some(data + offset + channel, image.channels - channel);
+      }
+      transform_square<kPatch>(lines, points);
+      for (int point = 0; point < kPatch * kPatch; ++point) {
+        store(panels.at(point, 0) + tile * panels.width + channel, points[point]);
       }
     }
   }
 
-  // products: of the points, `step` apart; out: pixels of a tile, of `height` and `width` that are inside.
+  // Tile `tile` of the channels of some panels: row `point_row` of the points of kSize x kSize positions.
+  template <int kSize, typename T>
+  static MMDET_INLINE void gather_row(const Image& image, int64_t n, int64_t top, int64_t left, int point_row,
+                                      int64_t first_panel, const Panels& panels, int64_t tile) {
+    const Square<kSize> square(image, n, top, left);
+    const T* data = static_cast<const T*>(image.data);
+    float factors[kSize];  // of the rows of positions
+    for (int i = 0; i < kSize; ++i) {
+      Vector unit[kSize] = {}, points[kPatch];
+      unit[i] += 1;
+      transform<kSize>(unit, 1, points);
+      std::memcpy(&factors[i], &points[point_row], sizeof(float));
+    }
+    for (int64_t channel = 0; channel < panels.num_panels * kWidth; channel += kLanes) {
+      const int64_t source = first_panel * kWidth + channel, count = image.channels - source;
+      Vector line[kSize] = {}, points[kPatch] = {};
+      if (count > 0) {
+        const Vector shift = image.offset ? load_some(image.offset + source, count) : Vector{};
+        for (int i = 0; i < kSize; ++i) {
+          if (factors[i] != 0) {
+            for (int j = 0; j < kSize; ++j) {
+              const int64_t offset = square.offsets[i * kSize + j];
+              line[j] += offset < 0 ? Vector{} : factors[i] * (load_some(data + offset + source, count) - shift);
+            }
+          }
+        }
+        transform<kSize>(line, 1, points);
+      }
+      for (int point = 0; point < kPatch; ++point) {
+        store(panels.at(point, channel / kWidth) + tile * kWidth + channel % kWidth, points[point]);
+      }
+    }
+  }
+
+  // out (kRows, kWidth), its rows `stride` apart, = or += sum over k < depth of a(row, k) * b(k, column)
+  template <int kRows>
+  static MMDET_INLINE void multiply(const float* a, int64_t row_step, int64_t k_step, const float* b, int64_t depth,
+                                    bool add, float* out, int64_t stride) {
+    Vector sums[kRows][2] = {};
+    for (int64_t k = 0; k < depth; ++k) {
+      const Vector left = load(b + k * kWidth), right = load(b + k * kWidth + kLanes);
+#pragma GCC unroll 12
+      for (int row = 0; row < kRows; ++row) {
+        const float value = a[row * row_step + k * k_step];
+        sums[row][0] += value * left;
+        sums[row][1] += value * right;
+      }
+    }
+#pragma GCC unroll 12
+    for (int row = 0; row < kRows; ++row) {
+      float* target = out + row * stride;
+      store(target, add ? load(target) + sums[row][0] : sums[row][0]);
+      store(target + kLanes, add ? load(target + kLanes) + sums[row][1] : sums[row][1]);
+    }
+  }
+
+  // The three sums of a line of products, `step` apart; `out_step` between them.
+  static MMDET_INLINE void sum_points(const float* products, int64_t step, float* out, int64_t out_step) {
+    Vector points[kPatch], sums[3];
+    for (int point = 0; point < kPatch; ++point) {
+      points[point] = load(products + point * step);
+    }
+    sum_line<3>(points, 1, sums);
+    for (int k = 0; k < 3; ++k) {
+      store(out + k * out_step, sums[k]);
+    }
+  }
+
+  // products: of 36 points, `step` apart; out: the pixels of a tile, of which `height` x `width` are inside.
   static MMDET_INLINE void scatter(const float* products, int64_t step, const float* bias, int64_t height,
                                    int64_t width, int64_t channels, float* out, int64_t row_stride,
                                    int64_t column_stride) {
-    Vector lines[kPoints];
-    for (int point = 0; point < kPoints; ++point) {
+    Vector lines[kPatch * kPatch];
+    for (int point = 0; point < kPatch * kPatch; ++point) {
       lines[point] = load(products + point * step);
     }
     const Vector shift = bias ? load_some(bias, channels) : Vector{};
