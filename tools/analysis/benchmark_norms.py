@@ -8,6 +8,7 @@ import torch
 from benchmark_model import Ours, training_step
 from timing import alternate, machine, markdown, rows
 
+from mmdet.engine.kept_memory import keep_freed_memory
 from mmdet.models.layers import Conv2d, build_norm_layer, conv_norm
 
 NORMS = dict(none=None, BN=dict(type='BN'), FrozenBN=dict(type='FrozenBN'), GN=dict(type='GN', num_groups=32),
@@ -66,6 +67,7 @@ def main():
     print(f'{machine()}, {args.dtype or "float32"}\n')
     lines = []
     if args.step:
+        keep_freed_memory()  # as in every training
         steps = {name: whole_step(name, args) for name in args.norms or STEP_NORMS}
         lines += rows(f'step, {args.step}', alternate(steps, args.repeats, warmup=5), 'SyncBN')
     for text in [] if args.step else args.shapes:

@@ -91,9 +91,9 @@ MMDET_INLINE void convolve(const Work& work, int64_t begin, int64_t end) {
       for (int64_t panel = 0; panel < work.weights.num_panels; ++panel) {
         for (int point = 0; point < kNumPoints; ++point) {
           for (int64_t tile = 0; tile < count; tile += kRows<kLanes>) {
-            Kernel::template multiply<kRows<kLanes>>(inputs.at(point, 0) + tile * work.columns, work.columns, 1,
-                             work.weights.at(point, panel), work.weights.num_tiles, false,
-                             products + point * step + tile * Kernel::kWidth, Kernel::kWidth);
+            Kernel::template multiply<kRows<kLanes>>(
+                inputs.at(point, 0) + tile * work.columns, work.columns, 1, work.weights.at(point, panel),
+                work.weights.num_tiles, false, products + point * step + tile * Kernel::kWidth, Kernel::kWidth);
           }
         }
         for (int64_t half = 0; half < Kernel::kWidth; half += kLanes) {
