@@ -182,28 +182,32 @@ struct Winograd {
                                       int64_t first_panel, const Panels& panels, int64_t tile) {
     const Square<kSize> square(image, n, top, left);
     const T* data = static_cast<const T*>(image.data);
-    float factors[kSize];  // of the rows of positions
+    int used[kSize], num_used = 0;  // rows of positions
+    float factors[kSize];           // of these
     for (int i = 0; i < kSize; ++i) {
       Vector unit[kSize] = {}, points[kPatch];
       unit[i] += 1;
       transform<kSize>(unit, 1, points);
-      std::memcpy(&factors[i], &points[point_row], sizeof(float));
+      std::memcpy(&factors[num_used], &points[point_row], sizeof(float));
+      used[num_used] = i;
+      num_used += factors[num_used] != 0;
     }
     for (int64_t channel = 0; channel < panels.num_panels * kWidth; channel += kLanes) {
       const int64_t source = first_panel * kWidth + channel, count = image.channels - source;
-      Vector line[kSize] = {}, points[kPatch] = {};
-      if (count > 0) {
-        const Vector shift = image.offset ? load_some(image.offset + source, count) : Vector{};
-        for (int i = 0; i < kSize; ++i) {
-          if (factors[i] != 0) {
-            for (int j = 0; j < kSize; ++j) {
-              const int64_t offset = square.offsets[i * kSize + j];
-              line[j] += offset < 0 ? Vector{} : factors[i] * (load_some(data + offset + source, count) - shift);
-            }
+      Vector line[kSize], points[kPatch];
+      const Vector shift = image.offset && count > 0 ? load_some(image.offset + source, count) : Vector{};
+#pragma GCC unroll 6
+      for (int j = 0; j < kSize; ++j) {
+        Vector sum{};
+        for (int k = 0; k < num_used && count > 0; ++k) {
+          const int64_t offset = square.offsets[used[k] * kSize + j];
+          if (offset >= 0) {
+            sum += factors[k] * (load_some(data + offset + source, count) - shift);
           }
         }
-        transform<kSize>(line, 1, points);
+        line[j] = sum;
       }
+      transform<kSize>(line, 1, points);
       for (int point = 0; point < kPatch; ++point) {
         store(panels.at(point, channel / kWidth) + tile * kWidth + channel % kWidth, points[point]);
       }
