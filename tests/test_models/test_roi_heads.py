@@ -7,7 +7,8 @@ from mmdet.registry import MODELS
 
 
 @pytest.mark.parametrize('bias', [False, True])
-@pytest.mark.parametrize('shape', [(5, 48), (5, 3, 4, 4), (1, 3, 4, 4), (0, 48), (0, 3, 4, 4), (1, 48)], ids=str)
+@pytest.mark.parametrize('shape', [(5, 48), (1, 48), (0, 48), (5, 3, 4, 4), (5, 24, 2, 1), (5, 48, 1, 1), (1, 3, 4, 4),
+                                   (0, 3, 4, 4)], ids=str)
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('channels_last', [False, True])
 def test_region_linear_is_linear_on_flattened_features(shape, bias, dtype, channels_last):
@@ -26,6 +27,18 @@ def test_region_linear_is_linear_on_flattened_features(shape, bias, dtype, chann
              for out, one, layer in zip(outs, inputs, (ours, exact), strict=True)]
     for value, wanted in zip((outs[0], *grads[0]), (outs[1], *grads[1]), strict=True):
         torch.testing.assert_close(value.double(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_region_linear_of_which_some_is_frozen():
+    layer = bbox_head.RegionLinear(48, 7)
+    x = torch.randn(5, 3, 4, 4)
+    layer(x).sum().backward()
+    assert layer.bias.grad.tolist() == [5.] * 7
+    torch.testing.assert_close(layer.weight.grad, x.flatten(1).sum(0).expand(7, 48))
+    layer.requires_grad_(False)
+    x.requires_grad_()
+    layer(x).sum().backward()
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).view(1, 3, 4, 4).expand(5, 3, 4, 4))
 
 
 def test_region_linear_under_autocast():

@@ -6,7 +6,7 @@ same precision. --memory also says the peak of each training, in a process of it
 torch.compile makes it, beside itself as it is.
 """
 import argparse
-import resource
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -157,7 +157,9 @@ def most_memory(device):
     """MiB that the process ever held: in tensors on a GPU, in all on a CPU."""
     if torch.device(device).type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Of this program alone; getrusage begins with what the parent held.
+    line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))
+    return int(line.split()[1]) / 1024
 
 
 def images_a_second(lines, batch_size):
@@ -191,7 +193,9 @@ def main():
             peaks = {}
             for name in compared:
                 words = [word for word in sys.argv[1:] if word != '--memory']
+                # Tensors are given back when they are freed: the peak is of what is in use, not of malloc's gaps.
                 done = subprocess.run([sys.executable, __file__, *words, '--peak-of', name, '--dtype', dtype],
+                                      env={'MALLOC_MMAP_THRESHOLD_': '1000000', **os.environ},
                                       stdout=subprocess.PIPE, text=True, check=True)
                 peaks[name] = float(done.stdout)
             print(f'peak of training, {dtype}: ' + ', '.join(f'{name} {peak:.0f} MiB' for name, peak in peaks.items())

@@ -12,6 +12,8 @@ from mmdet.models.losses import accuracy
 from mmdet.ops import batched_nms
 from mmdet.registry import MODELS, TASK_UTILS
 
+CHANNELS_AT_ONCE = 16
+
 
 class RegionLinear(nn.Linear):
     """nn.Linear on (R, C), or on flattened region features (R, C, h, w).
@@ -26,7 +28,35 @@ class RegionLinear(nn.Linear):
         if x.dim() == 2:  # rows as the positions of one image
             x = x.contiguous().view(1, len(x), 1, -1).permute(0, 3, 1, 2)
             return F.conv2d(x, self.weight[..., None, None], self.bias)[0, ..., 0].T
-        return F.conv2d(x, self.weight.view(-1, *x.shape[1:]), self.bias).flatten(1)
+        return _RegionLinear.apply(x, self.weight, self.bias)
+
+
+class _RegionLinear(torch.autograd.Function):
+    """RegionLinear on (R, C, h, w).
+
+    Backward takes a few channels at a time: oneDNN works on copies, and these weights are the largest of the model.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight.view(-1, *x.shape[1:]), bias).flatten(1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        grad_x = torch.empty_like(x) if wants_x else None
+        grad_weight = torch.empty_like(weight) if wants_weight else None
+        for first in range(0, x.shape[1], CHANNELS_AT_ONCE):
+            some = slice(first, first + CHANNELS_AT_ONCE)
+            part = x[:, some]
+            if wants_x:
+                kernel = weight.view(-1, *x.shape[1:])[:, some]
+                grad_x[:, some] = torch.nn.grad.conv2d_input(part.shape, kernel, grad[..., None, None])
+            if wants_weight:
+                grad_weight.view(-1, *x.shape[1:])[:, some] = (grad.T @ part.flatten(1)).view(-1, *part.shape[1:])
+        return grad_x, grad_weight, grad.sum(0) if wants_bias else None
 
 
 @MODELS.register_module()
