@@ -1,7 +1,7 @@
 """Runs all benchmarks, one after the other: python tools/benchmark.py [--only model ops] [--short]
 
-Writes their tables to OUT/benchmark.md, and a picture of the ratios to torchvision (left of 1: faster) to
-OUT/benchmark.png. Each is a script of its own in tools/analysis, with options of its own.
+Writes their tables to OUT/benchmark.md, and a picture of the ratios to torchvision or PyTorch (left of 1: faster)
+to OUT/benchmark.png. Each is a script of its own in tools/analysis, with options of its own.
 """
 import argparse
 import subprocess
@@ -15,7 +15,7 @@ from mmdet.engine.command_line import plain_errors
 ANALYSIS = Path(__file__).parent / 'analysis'
 SHORT = dict(  # seconds each: does it run?
     model=['--size', '64x64', '--repeats', '1', '--dtype', 'float32'],
-    ops=['--boxes', '100', '--repeats', '1', '--dtype', 'float32'],
+    ops=['--boxes', '100', '--repeats', '1', '--dtype', 'float32', '--convs', '2x16x32x32'],
     norms=['--shapes', '2x32x7x7', '--repeats', '1'],
     masks=['--repeats', '1'],
     data=['--count', '4', '--repeats', '1'],
@@ -36,7 +36,7 @@ def cells(line):
 
 
 def ratios(text):
-    """(title, ratio) of each row of the tables that puts mmdet beside torchvision."""
+    """(title, ratio) of each row of the tables that puts mmdet beside another."""
     rows = [cells(line) for line in text.splitlines() if line.startswith('|')]
     return [(row[0], float(row[-1])) for row in rows if len(row) == 5 and row[1] == 'mmdet']
 
@@ -49,7 +49,7 @@ def plot(found, path):
     bars = axes.barh(titles, values, color=['#2a7f62' if value <= 1 else '#b5523b' for value in values])
     axes.bar_label(bars, fmt='%.2f', padding=3, fontsize=8)
     axes.axvline(1, color='black', linewidth=0.8)
-    axes.set_xlabel('time, torchvision = 1')
+    axes.set_xlabel('time, torchvision or PyTorch = 1')
     axes.spines[['top', 'right']].set_visible(False)
     axes.tick_params(axis='y', labelsize=8)
     axes.set_xlim(0, max(1.1, 1.1 * max(values)))

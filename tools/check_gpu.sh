@@ -61,7 +61,7 @@ image=(--size 800x1333 --dtype bfloat16)
 benchmark train_batch_16 75 model train "${image[@]}" --batch-size 16 --repeats 20 --memory
 benchmark train_gn_batch_2 30 model train "${image[@]}" --batch-size 2 --repeats 20 --norm GN
 benchmark inference_batch_1 30 model inference "${image[@]}" --batch-size 1 --repeats 30
-benchmark ops 45 ops
+benchmark ops 45 ops roi_align nms
 benchmark norms 30 norms --shapes 1024x256x14x14 16x256x200x336 --channels-last --dtype bfloat16
 benchmark norm_steps 30 norms --step 2x800x1333 --dtype bfloat16 --repeats 10
 benchmark masks 30 masks

@@ -1,8 +1,9 @@
-"""Times RoIAlign and NMS beside torchvision.ops, in turns: python tools/analysis/benchmark_ops.py
+"""Times RoIAlign and NMS beside torchvision.ops, convolutions beside PyTorch's: python tools/analysis/benchmark_ops.py
 
 RoIAlign: 512 RoIs of two images on one level (256 channels, 100 x 168) and on four levels of a pyramid, 7 x 7 bins, 2
 samples a bin; torchvision's pyramid is MultiScaleRoIAlign. Inputs are channels-last for both, as the models have them;
-torchvision, which has no bfloat16, converts to float32 and back, as it does under autocast.
+torchvision, which has no bfloat16, converts to float32 and back, as it does under autocast. The convolutions are 3x3 of
+stride 1 in float32; on GPUs both are cuDNN's.
 """
 import argparse
 
@@ -11,16 +12,20 @@ import torchvision
 from timing import alternate, machine, markdown, rows
 
 from mmdet import ops
+from mmdet.models.layers import Conv2d
 
 SIZE = 800, 1344  # of the image
 DTYPES = ['float32', 'float64', 'float16', 'bfloat16']
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time RoIAlign and NMS beside torchvision.ops')
-    parser.add_argument('what', nargs='*', default=['roi_align', 'nms'], help='roi_align, nms or both (default)')
+    parser = argparse.ArgumentParser(description='Time operators beside those of torchvision and PyTorch')
+    parser.add_argument('what', nargs='*', default=['roi_align', 'nms', 'conv'],
+                        help='roi_align, nms, conv (default: all)')
     parser.add_argument('--dtype', nargs='+', default=DTYPES, choices=DTYPES, help='of RoIAlign')
     parser.add_argument('--boxes', nargs='+', type=int, default=[1000, 5000, 20000], help='of NMS')
+    parser.add_argument('--convs', nargs='+', default=['200x256x14x14', '1024x256x7x7', '2x256x80x80', '2x256x200x336'],
+                        metavar='BxCxHxW', help='inputs of convolutions')
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     return parser.parse_args()
@@ -35,15 +40,16 @@ def boxes(count, generator):
         torch.tensor([width, height, width, height]))
 
 
-def forward_and_backward(pool, features, grad):
-    """Two functions: pooling without gradients, and the gradient of an output made before."""
+def forward_and_backward(function, features, grad, parameters=()):
+    """Two functions: `function` without gradients, and the gradients of an output made before."""
     with torch.enable_grad():
         learned = [feature.clone(memory_format=torch.channels_last).requires_grad_() for feature in features]
-        out = pool(learned)
+        out = function(learned)
+        learned += parameters
 
     def forward():
         with torch.no_grad():
-            pool(features)
+            function(features)
 
     def backward():
         torch.autograd.grad(out, learned, grad, retain_graph=True)
@@ -89,6 +95,19 @@ def nms_cases(count, device, generator):
                                        'torchvision': lambda: torchvision.ops.batched_nms(xyxy, scores, classes, 0.5)}
 
 
+def conv_cases(shape, device, generator):
+    """(title, steps by side) of a 3x3 convolution that keeps the number of channels, forward and backward."""
+    sizes = tuple(map(int, shape.split('x')))
+    x, grad = (torch.randn(sizes, generator=generator).to(device).contiguous(memory_format=torch.channels_last)
+               for _ in range(2))
+    steps = {}
+    for side, cls in (('mmdet', Conv2d), ('pytorch', torch.nn.Conv2d)):
+        conv = cls(sizes[1], sizes[1], 3, padding=1).to(device, memory_format=torch.channels_last)
+        steps[side] = forward_and_backward(lambda features, conv=conv: conv(features[0]), [x], grad, conv.parameters())
+    for i, part in enumerate(('forward', 'backward')):
+        yield f'conv {shape}, {part}', {side: pair[i] for side, pair in steps.items()}
+
+
 def main():
     args = parse_args()
     generator = torch.Generator().manual_seed(0)
@@ -98,7 +117,9 @@ def main():
                   for case in roi_align_cases(getattr(torch, name), args.device, generator)]
     if 'nms' in args.what:
         cases += [case for count in args.boxes for case in nms_cases(count, args.device, generator)]
-    lines = [line for title, steps in cases for line in rows(title, alternate(steps, args.repeats), 'torchvision')]
+    if 'conv' in args.what:
+        cases += [case for shape in args.convs for case in conv_cases(shape, args.device, generator)]
+    lines = [line for title, steps in cases for line in rows(title, alternate(steps, args.repeats), list(steps)[-1])]
     print(f'{machine()}, operators: {ops.backend()}\n\n{markdown(lines)}')
 
 
