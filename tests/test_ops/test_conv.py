@@ -102,6 +102,13 @@ def test_what_is_not_finite_stays_near_its_place():
     assert out[..., 4:7, 4:7].isnan().all() and out[..., 8:, :].isfinite().all() and out[..., 8:].isfinite().all()
 
 
+@pytest.mark.parametrize('transposed, shape, padding', [(False, (6, 5, 3, 3), 1), (True, (5, 6, 3, 3), 1),
+                                                         (False, (6, 4, 1, 1), 1), (False, (6, 4, 3, 3), 3)])
+def test_sizes_that_do_not_fit(transposed, shape, padding):
+    with pytest.raises(RuntimeError, match='conv_3x3: the sizes'):
+        torch.ops.mmdet.conv_3x3(random(1, 4, 8, 8), random(*shape), None, padding, padding, transposed)
+
+
 def test_no_images():
     out = torch.ops.mmdet.conv_3x3(random(0, 4, 8, 8), random(6, 4, 3, 3), None, 1, 0, False)
     assert out.shape == (0, 6, 8, 6)

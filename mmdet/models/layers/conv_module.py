@@ -28,7 +28,7 @@ class Conv2d(nn.Conv2d):
                 and not torch.is_autocast_enabled('cpu'):
             shrink = 2 - 2 * self.padding[0]
             tiles = batch * -(-(height - shrink) // 4) * -(-(width - shrink) // 4)
-            if tiles >= LEAST_TILES and min(channels, len(weight)) >= 16 \
+            if tiles >= LEAST_TILES and channels == weight.shape[1] and min(channels, len(weight)) >= 16 \
                     and tiles * 16 <= 1.8 * batch * (height - shrink) * (width - shrink):
                 last = torch.channels_last
                 out = torch.ops.mmdet.conv_3x3(x.contiguous(memory_format=last), weight, bias, *self.padding, False)

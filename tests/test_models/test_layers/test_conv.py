@@ -70,6 +70,11 @@ def test_autocast_and_few_channels_are_left_to_pytorch(served):
     assert served == []
 
 
+def test_other_channels_than_the_weights():
+    with pytest.raises(RuntimeError, match='expected input.* to have 16 channels, but got 32'):
+        Conv2d(16, 16, 3, padding=1)(torch.randn(2, 32, 40, 40))
+
+
 def test_hooks_run(served):
     conv, called = Conv2d(16, 16, 3, padding=1), []
     conv.register_forward_hook(lambda *args: called.append(args))

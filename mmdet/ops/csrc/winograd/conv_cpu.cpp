@@ -122,6 +122,9 @@ MMDET_STAGES(transform_weights, convolve)
 // (B, Cout, H', W') and the result that of the input, (B, Cin, H, W).
 Tensor conv_3x3(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t pad_y, int64_t pad_x, bool transposed) {
   const Stages& run = stages();
+  STD_TORCH_CHECK(x.dim() == 4 && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
+                      x.size(1) == weight.size(transposed ? 0 : 1) && pad_y >= 0 && pad_y <= 2 && pad_x >= 0 && pad_x <= 2,
+                  "conv_3x3: the sizes of the input and of the weights, or the padding, do not fit");
   if (transposed) {
     pad_y = 2 - pad_y;
     pad_x = 2 - pad_x;
