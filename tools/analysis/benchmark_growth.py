@@ -4,14 +4,13 @@ Time of a step of Mask R-CNN R-50-FPN and its peak memory beyond the model's, wi
 image size, images, objects, classes, proposals, sampled RoIs. Each case is a process of its own.
 """
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
 import time
 
 import torch
-from benchmark_model import Ours, training_step
+from benchmark_model import Ours, most_memory, training_step
 from timing import machine, markdown
 
 from mmdet.engine.command_line import plain_errors
@@ -44,7 +43,7 @@ def measure(args):
     cuda = torch.device(args.device).type == 'cuda'
     side = Ours(options, {f'model.{key}': value for key, value in model.items()})
     step = training_step(side, getattr(torch, args.dtype), 'cuda' if cuda else 'cpu')
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = 0 if cuda else most_memory(args.device)
     seconds = []
     for i in range(-2, args.steps):
         start = time.perf_counter()
@@ -53,9 +52,7 @@ def measure(args):
             torch.cuda.synchronize()
         if i >= 0:
             seconds.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else \
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-    print(statistics.median(seconds), peak)
+    print(statistics.median(seconds), most_memory(args.device) - before)
 
 
 def main():
