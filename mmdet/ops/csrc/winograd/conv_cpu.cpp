@@ -28,7 +28,8 @@ struct Work {
   Panels weights;     // (point, panel of output channels, input channel, output channel)
   const float* bias;  // or null
   float* out;         // (N, height, width, channels)
-  int64_t height, width, channels, pad_y, pad_x, tiles_y, tiles_x, num_tiles;
+  int64_t height, width, channels, pad_y, pad_x, num_tiles;
+  Tiles tiles;
   int64_t num_workers, columns, at_once;
   float* workspaces;
   int64_t workspace_size;
@@ -84,9 +85,8 @@ MMDET_INLINE void convolve(const Work& work, int64_t begin, int64_t end) {
     for (int64_t start = first; start < last; start += work.at_once) {
       const int64_t count = std::min(work.at_once, last - start);
       for (int64_t tile = 0; tile < count; ++tile) {
-        const int64_t row = (start + tile) / work.tiles_x, column = (start + tile) % work.tiles_x;
-        Kernel::gather(work.input, row / work.tiles_y, row % work.tiles_y * kTile - work.pad_y,
-                       column * kTile - work.pad_x, inputs, tile);
+        const auto [n, top, left] = work.tiles.at(start + tile);
+        Kernel::gather(work.input, n, top - work.pad_y, left - work.pad_x, inputs, tile);
       }
       for (int64_t panel = 0; panel < work.weights.num_panels; ++panel) {
         for (int point = 0; point < kNumPoints; ++point) {
@@ -103,9 +103,8 @@ MMDET_INLINE void convolve(const Work& work, int64_t begin, int64_t end) {
             break;
           }
           for (int64_t tile = 0; tile < count; ++tile) {
-            const int64_t row = (start + tile) / work.tiles_x, column = (start + tile) % work.tiles_x;
-            const int64_t top = row % work.tiles_y * kTile, left = column * kTile;
-            float* out = work.out + ((row / work.tiles_y * work.height + top) * work.width + left) * work.channels;
+            const auto [n, top, left] = work.tiles.at(start + tile);
+            float* out = work.out + ((n * work.height + top) * work.width + left) * work.channels;
             Kernel::scatter(products + tile * Kernel::kWidth + half, step, work.bias ? work.bias + channel : nullptr,
                             std::min<int64_t>(kTile, work.height - top), std::min<int64_t>(kTile, work.width - left),
                             channels, out + channel, work.width * work.channels, work.channels);
@@ -159,9 +158,8 @@ Tensor conv_3x3(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t pad
       .channels = channels,
       .pad_y = pad_y,
       .pad_x = pad_x,
-      .tiles_y = tiles_y,
-      .tiles_x = tiles_x,
       .num_tiles = num_tiles,
+      .tiles = {tiles_y, tiles_x},
       .num_workers = workers,
       .columns = columns,
       .at_once = at_once,

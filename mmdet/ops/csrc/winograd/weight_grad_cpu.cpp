@@ -19,7 +19,8 @@ constexpr int kRows = kLanes == 16 ? 8 : 4;  // multiplied at once; a panel hold
 
 struct Work {
   Image input, grad;
-  int64_t pad_y, pad_x, tiles_y, tiles_x, num_tiles, at_once;
+  int64_t pad_y, pad_x, num_tiles, at_once;
+  Tiles tiles;
   int64_t in_panels, out_panels, num_parts, num_workers;
   float* workspaces;
   int64_t workspace_size;
@@ -51,8 +52,7 @@ MMDET_INLINE void sum_tiles(const Work& work, int point_row, int64_t first_panel
   for (int64_t start = 0; start < work.num_tiles; start += work.at_once) {
     inputs.num_tiles = grads.num_tiles = std::min(work.at_once, work.num_tiles - start);
     for (int64_t tile = 0; tile < inputs.num_tiles; ++tile) {
-      const int64_t row = (start + tile) / work.tiles_x, column = (start + tile) % work.tiles_x;
-      const int64_t n = row / work.tiles_y, top = row % work.tiles_y * kTile, left = column * kTile;
+      const auto [n, top, left] = work.tiles.at(start + tile);
       gather_tile<kLanes, kPatch>(work.input, n, top - work.pad_y, left - work.pad_x, point_row, 0, inputs, tile);
       gather_tile<kLanes, kTile>(work.grad, n, top, left, point_row, first_panel, grads, tile);
     }
@@ -149,10 +149,9 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int6
       .grad = image_of(grad, offset),
       .pad_y = pad_y,
       .pad_x = pad_x,
-      .tiles_y = tiles_y,
-      .tiles_x = tiles_x,
       .num_tiles = num_tiles,
       .at_once = at_once,
+      .tiles = {tiles_y, tiles_x},
       .in_panels = in_panels,
       .out_panels = out_panels,
       .num_parts = num_parts,

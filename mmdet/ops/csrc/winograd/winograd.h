@@ -44,6 +44,19 @@ struct Panels {
   }
 };
 
+// The tiles of images: an image's rows of tiles, one after the other.
+struct Tiles {
+  struct Place {
+    int64_t n, top, left;  // image, and the tile's first output position
+  };
+  int64_t rows, columns;
+
+  Place at(int64_t tile) const {
+    const int64_t row = tile / columns;
+    return {row / rows, row % rows * kTile, tile % columns * kTile};
+  }
+};
+
 // Where the positions of a square lie in an image: elements from its start on, or -1 outside.
 template <int kSize>
 struct Square {
