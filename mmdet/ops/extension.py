@@ -82,7 +82,7 @@ def _register_shapes():
         return torch.empty(size, device=x.device, memory_format=torch.channels_last)
 
     @torch.library.register_fake('mmdet::weight_grad_3x3')
-    def weight_grad_3x3(x, grad, offset, pad_y, pad_x, channels_last):
+    def weight_grad_3x3(x, grad, offset, pad_y, pad_x, channels_last, tile=4):
         return torch.empty((grad.size(1), x.size(1), 3, 3), device=x.device,
                            memory_format=_memory_format(channels_last))
 
@@ -155,7 +155,7 @@ def _conv_backward(ctx, grad):
 
 
 def _save_weight_grad(ctx, inputs, output):
-    x, grad, offset, *ctx.padding, _ = inputs
+    x, grad, offset, *ctx.padding, _, _ = inputs
     ctx.save_for_backward(x, grad)
     ctx.has_offset = offset is not None
 
@@ -166,4 +166,4 @@ def _weight_grad_backward(ctx, grad):
     if ctx.has_offset or x.dtype != torch.float32 or output_grad.dtype != torch.float32:
         raise RuntimeError('weight_grad_3x3 has gradients only in float32 and without an offset')
     return (torch.ops.mmdet.conv_3x3(output_grad, grad, None, *ctx.padding, True),
-            torch.ops.mmdet.conv_3x3(x, grad, None, *ctx.padding, False), *[None] * 4)
+            torch.ops.mmdet.conv_3x3(x, grad, None, *ctx.padding, False), *[None] * 5)

@@ -59,7 +59,8 @@ def variance_slope(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, patch: T
         covariance = torch.nn.grad.conv2d_weight(x, (cin, cin, 1, 1), x).flatten(1)
         slope = conv.weight.detach().to(x.dtype).flatten(1) @ covariance
         return slope.view_as(conv.weight).mul_(2 / count)
-    slope = conv2d_weight_grad(x, conv.weight.shape, y.detach(), conv.stride, padding, conv.dilation, conv.groups, mean)
+    slope = conv2d_weight_grad(x, conv.weight.shape, y.detach(), conv.stride, padding, conv.dilation, conv.groups, mean,
+                               rough=True)
     return slope.mul_(2 / count)
 
 

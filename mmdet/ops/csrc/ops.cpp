@@ -24,7 +24,8 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
   m.def("conv_3x3(Tensor x, Tensor weight, Tensor? bias, int pad_y, int pad_x, bool transposed) -> Tensor");
   // x (B, Cin, H, W), grad (B, Cout, H', W'), offset (Cout) off grad -> float32 (Cout, Cin, 3, 3).
   m.def(
-      "weight_grad_3x3(Tensor x, Tensor grad, Tensor? offset, int pad_y, int pad_x, bool channels_last) -> Tensor");
+      "weight_grad_3x3(Tensor x, Tensor grad, Tensor? offset, int pad_y, int pad_x, bool channels_last, "
+      "int tile=4) -> Tensor");
   // One iteration of Cross-Iteration BN: mean and variance of each channel over this iteration and `count` stored ones,
   // from slot `first` on; this iteration goes into the slot after them. models/layers/cbn.py has the shapes.
   m.def(

@@ -1,10 +1,12 @@
 // 3x3 convolutions and their weight gradients by minimal filtering, F(4x4, 3x3) and F(3x3, 4x4) of Lavin & Gray
-// (arXiv 1509.09308): a tile of 4x4 output positions takes 36 products in place of 144. The points are 0, the roots of
-// 1/2 and of 2, and infinity: of 0, 1, -1, 2 and -2 the error would be four times as large.
+// (arXiv 1509.09308): a tile of 4x4 output positions takes 36 products in place of 144. F(3x3, 7x7) takes 81 in place of
+// 441, and its error is ten times as large.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+
+#include "points.h"
 
 // Sums here are of many terms; with fused multiply-adds they take half as long.
 #if defined(__clang__)
@@ -18,9 +20,6 @@
 
 namespace mmdet {
 
-constexpr int kTile = 4;           // output positions of a tile, each way
-constexpr int kPatch = kTile + 2;  // input positions under them, and points
-constexpr float kRootHalf = 0.70710678f, kRoot2 = 1.41421356f;
 constexpr int kLine = 16;  // floats of a cache line; one more between points keeps them out of each other's place there
 
 // Images (N, H, W, C) less an offset of each channel, zero outside.
@@ -44,32 +43,16 @@ struct Panels {
   }
 };
 
-// The tiles of images: an image's rows of tiles, one after the other.
+// The tiles of images, `size` output positions each way: an image's rows of tiles, one after the other.
 struct Tiles {
   struct Place {
     int64_t n, top, left;  // image, and the tile's first output position
   };
-  int64_t rows, columns;
+  int64_t rows, columns, size;
 
   Place at(int64_t tile) const {
     const int64_t row = tile / columns;
-    return {row / rows, row % rows * kTile, tile % columns * kTile};
-  }
-};
-
-// Where the positions of a square lie in an image: elements from its start on, or -1 outside.
-template <int kSize>
-struct Square {
-  int64_t offsets[kSize * kSize];
-
-  Square(const Image& image, int64_t n, int64_t top, int64_t left) {
-    for (int i = 0; i < kSize; ++i) {
-      for (int j = 0; j < kSize; ++j) {
-        const int64_t y = top + i, x = left + j;
-        const bool inside = y >= 0 && y < image.height && x >= 0 && x < image.width;
-        offsets[i * kSize + j] = inside ? ((n * image.height + y) * image.width + x) * image.channels : -1;
-      }
-    }
+    return {row / rows, row % rows * size, tile % columns * size};
   }
 };
 
@@ -116,114 +99,61 @@ struct Winograd {
     std::memcpy(to, &vector, sizeof(Vector));
   }
 
-  // in: the positions or taps of a line, out: its points; both `step` apart.
-  template <int kSize>
+  // in: kSize positions or weights of a line, out: its points; both `step` apart.
+  template <int kTile, int kSize>
   static MMDET_INLINE void transform(const Vector* in, int step, Vector* out) {
-    Vector even, odd, even_2, odd_2;  // of the roots of 1/2 and of 2
-    if constexpr (kSize == kPatch) {
-      const Vector d0 = in[0], d1 = in[step], d2 = in[2 * step], d3 = in[3 * step], d4 = in[4 * step],
-                   d5 = in[5 * step];
-      even = d4 - 2 * d2;
-      odd = (d3 - 2 * d1) * kRootHalf;
-      even_2 = d4 - 0.5f * d2;
-      odd_2 = (d3 - 0.5f * d1) * kRoot2;
-      out[0] = d0 - 2.5f * d2 + d4;
-      out[5 * step] = d1 - 2.5f * d3 + d5;
-    } else {
-      const Vector g0 = in[0], g1 = in[step], g2 = in[2 * step], g3 = kSize == 4 ? in[3 * step] : Vector{};
-      even = (g0 + 0.5f * g2) * (-2 / 3.f);
-      odd = (g1 + 0.5f * g3) * (-2 / 3.f * kRootHalf);
-      even_2 = (g0 + 2 * g2) * (1 / 6.f);
-      odd_2 = (g1 + 2 * g3) * (1 / 6.f * kRoot2);
-      out[0] = g0;
-      out[5 * step] = kSize == 4 ? g3 : g2;
+    constexpr auto& matrix = kMatrix<kTile, kSize>;
+    constexpr int last = kNumPoints<kTile> - 1;
+    Vector line[kSize];
+#pragma GCC unroll 9
+    for (int k = 0; k < kSize; ++k) {
+      line[k] = in[k * step];
     }
-    out[step] = even + odd;
-    out[2 * step] = even - odd;
-    out[3 * step] = even_2 + odd_2;
-    out[4 * step] = even_2 - odd_2;
+    if constexpr (kFirstPair<kTile> == 1) {
+      out[0] = weigh<0>(matrix[0], line) + weigh<1>(matrix[0], line);
+    }
+#pragma GCC unroll 4
+    for (int point = kFirstPair<kTile>; point < last; point += 2) {
+      const Vector even = weigh<0>(matrix[point], line), odd = weigh<1>(matrix[point], line);
+      out[point * step] = even + odd;
+      out[(point + 1) * step] = even - odd;
+    }
+    out[last * step] = weigh<0>(matrix[last], line) + weigh<1>(matrix[last], line);
+  }
+
+  // The sum of every other element, from kFirst on, each times its factor.
+  template <int kFirst, size_t kSize>
+  static MMDET_INLINE Vector weigh(const std::array<float, kSize>& factors, const Vector* line) {
+    Vector sum{};
+#pragma GCC unroll 5
+    for (size_t k = kFirst; k < kSize; k += 2) {
+      if (factors[k] != 0) {
+        sum += factors[k] * line[k];
+      }
+    }
+    return sum;
   }
 
   // in: the points of a line; out: kSize sums, of weights or of output positions; both `step` apart.
-  template <int kSize>
+  template <int kTile, int kSize>
   static MMDET_INLINE void sum_line(const Vector* in, int step, Vector* out) {
-    const Vector sum = in[step] + in[2 * step], difference = (in[step] - in[2 * step]) * kRootHalf;
-    const Vector sum_2 = in[3 * step] + in[4 * step], difference_2 = (in[3 * step] - in[4 * step]) * kRoot2;
-    const Vector infinity = in[5 * step];
-    out[0] = in[0] + sum + sum_2;
-    out[step] = difference + difference_2;
-    out[2 * step] = 0.5f * sum + 2 * sum_2;
-    if constexpr (kSize == 4) {
-      out[3 * step] = 0.5f * difference + 2 * difference_2 + infinity;
-    } else {
-      out[2 * step] += infinity;
+    constexpr int first = kFirstPair<kTile>, last = kNumPoints<kTile> - 1;
+    Vector sums[kSize] = {};
+    if constexpr (first == 1) {
+      sums[0] = in[0];
     }
-  }
-
-  // (kSize, kSize) positions or taps, to (6, 6) points; the rows of both are kPatch apart.
-  template <int kSize>
-  static MMDET_INLINE void transform_square(Vector* lines, Vector* points) {
-    for (int j = 0; j < kSize; ++j) {
-      transform<kSize>(lines + j, kPatch, lines + j);
-    }
-    for (int i = 0; i < kPatch; ++i) {
-      transform<kSize>(lines + i * kPatch, 1, points + i * kPatch);
-    }
-  }
-
-  // Tile `tile` of all channels: the 36 points of the 6x6 positions of image n from (top, left) on.
-  static MMDET_INLINE void gather(const Image& image, int64_t n, int64_t top, int64_t left, const Panels& panels,
-                                  int64_t tile) {
-    const Square<kPatch> square(image, n, top, left);
-    const float* data = static_cast<const float*>(image.data);
-    for (int64_t channel = 0; channel < panels.width; channel += kLanes) {
-      Vector lines[kPatch * kPatch], points[kPatch * kPatch];
-      for (int i = 0; i < kPatch * kPatch; ++i) {
-        const int64_t offset = square.offsets[i];
-        lines[i] = offset < 0 ? Vector{} : load_some(data + offset + channel, image.channels - channel);
-      }
-      transform_square<kPatch>(lines, points);
-      for (int point = 0; point < kPatch * kPatch; ++point) {
-        store(panels.at(point, 0) + tile * panels.width + channel, points[point]);
+#pragma GCC unroll 4
+    for (int point = first; point < last; point += 2) {
+      const Vector even = in[point * step] + in[(point + 1) * step], odd = in[point * step] - in[(point + 1) * step];
+#pragma GCC unroll 4
+      for (int k = 0; k < kSize; ++k) {
+        sums[k] += kPowers<kTile>[point / 2][k] * (k % 2 ? odd : even);
       }
     }
-  }
-
-  // Tile `tile` of the channels of some panels: row `point_row` of the points of kSize x kSize positions.
-  template <int kSize, typename T>
-  static MMDET_INLINE void gather_row(const Image& image, int64_t n, int64_t top, int64_t left, int point_row,
-                                      int64_t first_panel, const Panels& panels, int64_t tile) {
-    const Square<kSize> square(image, n, top, left);
-    const T* data = static_cast<const T*>(image.data);
-    int used[kSize], num_used = 0;  // rows of positions
-    float factors[kSize];           // of these
-    for (int i = 0; i < kSize; ++i) {
-      Vector unit[kSize] = {}, points[kPatch];
-      unit[i] += 1;
-      transform<kSize>(unit, 1, points);
-      std::memcpy(&factors[num_used], &points[point_row], sizeof(float));
-      used[num_used] = i;
-      num_used += factors[num_used] != 0;
-    }
-    for (int64_t channel = 0; channel < panels.num_panels * kWidth; channel += kLanes) {
-      const int64_t source = first_panel * kWidth + channel, count = image.channels - source;
-      Vector line[kSize], points[kPatch];
-      const Vector shift = image.offset && count > 0 ? load_some(image.offset + source, count) : Vector{};
-#pragma GCC unroll 6
-      for (int j = 0; j < kSize; ++j) {
-        Vector sum{};
-        for (int k = 0; k < num_used && count > 0; ++k) {
-          const int64_t offset = square.offsets[used[k] * kSize + j];
-          if (offset >= 0) {
-            sum += factors[k] * (load_some(data + offset + source, count) - shift);
-          }
-        }
-        line[j] = sum;
-      }
-      transform<kSize>(line, 1, points);
-      for (int point = 0; point < kPatch; ++point) {
-        store(panels.at(point, channel / kWidth) + tile * kWidth + channel % kWidth, points[point]);
-      }
+    sums[kSize - 1] += in[last * step];
+#pragma GCC unroll 4
+    for (int k = 0; k < kSize; ++k) {
+      out[k * step] = sums[k];
     }
   }
 
@@ -231,6 +161,12 @@ struct Winograd {
   template <int kRows>
   static MMDET_INLINE void multiply(const float* a, int64_t row_step, int64_t k_step, const float* b, int64_t depth,
                                     bool add, float* out, int64_t stride) {
+    if (add) {  // they are here when they are needed
+      for (int row = 0; row < kRows; ++row) {
+        __builtin_prefetch(out + row * stride, 1);
+        __builtin_prefetch(out + row * stride + kLanes, 1);
+      }
+    }
     Vector sums[kRows][2] = {};
     for (int64_t k = 0; k < depth; ++k) {
       const Vector left = load(b + k * kWidth), right = load(b + k * kWidth + kLanes);
@@ -250,40 +186,21 @@ struct Winograd {
   }
 
   // The three sums of a line of products, `step` apart; `out_step` between them.
+  template <int kTile>
   static MMDET_INLINE void sum_points(const float* products, int64_t step, float* out, int64_t out_step) {
-    Vector points[kPatch], sums[3];
-    for (int point = 0; point < kPatch; ++point) {
+    Vector points[kNumPoints<kTile>], sums[3];
+#pragma GCC unroll 9
+    for (int point = 0; point < kNumPoints<kTile>; ++point) {
       points[point] = load(products + point * step);
     }
-    sum_line<3>(points, 1, sums);
+    sum_line<kTile, 3>(points, 1, sums);
     for (int k = 0; k < 3; ++k) {
       store(out + k * out_step, sums[k]);
     }
   }
-
-  // products: of 36 points, `step` apart; out: the pixels of a tile, of which `height` x `width` are inside.
-  static MMDET_INLINE void scatter(const float* products, int64_t step, const float* bias, int64_t height,
-                                   int64_t width, int64_t channels, float* out, int64_t row_stride,
-                                   int64_t column_stride) {
-    Vector lines[kPatch * kPatch];
-    for (int point = 0; point < kPatch * kPatch; ++point) {
-      lines[point] = load(products + point * step);
-    }
-    const Vector shift = bias ? load_some(bias, channels) : Vector{};
-    for (int j = 0; j < kPatch; ++j) {
-      sum_line<kTile>(lines + j, kPatch, lines + j);
-    }
-    for (int i = 0; i < kTile; ++i) {
-      sum_line<kTile>(lines + i * kPatch, 1, lines + i * kPatch);
-    }
-    for (int64_t i = 0; i < height; ++i) {
-      for (int64_t j = 0; j < width; ++j) {
-        const Vector value = lines[i * kPatch + j] + shift;
-        std::memcpy(out + i * row_stride + j * column_stride, &value,
-                    channels >= kLanes ? sizeof(Vector) : channels * sizeof(float));
-      }
-    }
-  }
 };
+
+template <int kLanes>
+using Vector = typename Winograd<kLanes>::Vector;
 
 }  // namespace mmdet
