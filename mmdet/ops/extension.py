@@ -141,17 +141,20 @@ def _save_conv(ctx, inputs, output):
 
 
 def _conv_backward(ctx, grad):
-    x, weight = ctx.saved_tensors
     *padding, transposed = ctx.options
+    return *conv_3x3_backward(grad, *ctx.saved_tensors, padding, transposed, ctx.needs_input_grad[:3]), *[None] * 3
+
+
+def conv_3x3_backward(grad, x, weight, padding, transposed, wants):
+    """The gradients of conv_3x3's input, weights and bias, or None where `wants` is false."""
     grad = grad.contiguous(memory_format=torch.channels_last)
-    wants_x, wants_weight, wants_bias, *_ = ctx.needs_input_grad
     grad_x = grad_weight = None
-    if wants_x:
+    if wants[0]:
         grad_x = torch.ops.mmdet.conv_3x3(grad, weight, None, *padding, not transposed)
-    if wants_weight:
+    if wants[1]:
         grad_weight = torch.ops.mmdet.weight_grad_3x3(*((grad, x) if transposed else (x, grad)), None, *padding,
                                                       _is_channels_last(weight))
-    return grad_x, grad_weight, grad.sum((0, 2, 3)) if wants_bias else None, *[None] * 3
+    return grad_x, grad_weight, grad.sum((0, 2, 3)) if wants[2] else None
 
 
 def _save_weight_grad(ctx, inputs, output):

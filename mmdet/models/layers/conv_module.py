@@ -2,9 +2,11 @@
 import torch
 from mmengine.model import constant_init, kaiming_init
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet.ops import backend
+from mmdet.ops.extension import conv_3x3_backward
 from mmdet.registry import MODELS
 
 from .norm import build_norm_layer
@@ -20,21 +22,60 @@ class Conv2d(nn.Conv2d):
     It takes about half the time of PyTorch's, by Winograd's minimal filtering, and its error is at most twice as large.
     """
 
-    def _conv_forward(self, x, weight, bias):
+    def _conv_forward(self, x, weight, bias, scale=None):
+        """As nn.Conv2d's. scale (Cout,): of the weights' output channels."""
         batch, channels, height, width = x.shape if x.dim() == 4 else (0, 0, 0, 0)
+        own = False
         if OWN_KERNEL and self.kernel_size == (3, 3) and self.stride == self.dilation == (1, 1) \
                 and self.padding in ((0, 0), (1, 1)) and self.padding_mode == 'zeros' and self.groups == 1 \
                 and x.device.type == 'cpu' and x.dtype == weight.dtype == torch.float32 \
                 and not torch.is_autocast_enabled('cpu'):
             shrink = 2 - 2 * self.padding[0]
             tiles = batch * -(-(height - shrink) // 4) * -(-(width - shrink) // 4)
-            if tiles >= LEAST_TILES and channels == weight.shape[1] and min(channels, len(weight)) >= 16 \
-                    and tiles * 16 <= 1.8 * batch * (height - shrink) * (width - shrink):
-                last = torch.channels_last
-                out = torch.ops.mmdet.conv_3x3(x.contiguous(memory_format=last), weight, bias, *self.padding, False)
-                channels_last = x.is_contiguous(memory_format=last) or weight.is_contiguous(memory_format=last)
-                return out if channels_last else out.contiguous()
+            own = tiles >= LEAST_TILES and channels == weight.shape[1] and min(channels, len(weight)) >= 16 \
+                and tiles * 16 <= 1.8 * batch * (height - shrink) * (width - shrink)
+        if scale is not None:
+            if batch and torch.is_grad_enabled() and self.padding_mode == 'zeros' \
+                    and not isinstance(self.padding, str) and not torch.compiler.is_compiling():
+                return _ScaledConv.apply(x, weight, bias, scale, self, own)
+            weight = weight * scale.view(-1, 1, 1, 1)
+        if own:
+            last = torch.channels_last
+            out = torch.ops.mmdet.conv_3x3(x.contiguous(memory_format=last), weight, bias, *self.padding, False)
+            channels_last = x.is_contiguous(memory_format=last) or weight.is_contiguous(memory_format=last)
+            return out if channels_last else out.contiguous()
         return super()._conv_forward(x, weight, bias)
+
+
+class _ScaledConv(Function):
+    """A convolution by scaled weights. These are not kept until backward, which makes them anew from what is there.
+
+    Of a ResNet-50 they are 94 MiB. The compiler finds that by itself.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, scale, conv, own):
+        ctx.save_for_backward(x, weight, scale)
+        ctx.conv, ctx.own = conv, own
+        return conv._conv_forward(x, weight * scale.view(-1, 1, 1, 1), bias)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight, scale = ctx.saved_tensors
+        conv = ctx.conv
+        wants_x, wants_weight, wants_bias, wants_scale, *_ = ctx.needs_input_grad
+        scaled = (weight * scale.view(-1, 1, 1, 1)).to(grad.dtype)
+        wants = wants_x, wants_weight or wants_scale, wants_bias
+        if ctx.own:
+            x = x.contiguous(memory_format=torch.channels_last)
+            grad_x, grad_scaled, grad_bias = conv_3x3_backward(grad, x, scaled, conv.padding, False, wants)
+        else:
+            grad_x, grad_scaled, grad_bias = torch.ops.aten.convolution_backward(
+                grad, x.to(grad.dtype), scaled, [len(weight)], conv.stride, conv.padding, conv.dilation, False, (0, 0),
+                conv.groups, wants)
+        grad_weight = grad_scaled * scale.view(-1, 1, 1, 1) if wants_weight else None
+        grad_scale = (grad_scaled * weight).sum((1, 2, 3)) if wants_scale else None
+        return grad_x, grad_weight, grad_bias, grad_scale, None, None
 
 
 def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
@@ -47,7 +88,8 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
     if norm is None:
         return conv(x)
     if folds_into(conv, norm):
-        return conv._conv_forward(x, *folded(conv, norm))
+        scale, shift = folded(conv, norm)
+        return conv._conv_forward(x, conv.weight, shift, scale)
     if x.shape[0] == 0 and not getattr(norm, 'waits_for_others', False):
         return _no_rows(conv(x), norm)
     if hasattr(norm, 'forward_conv'):
@@ -64,15 +106,15 @@ def _no_rows(y, norm):
 def folds_into(conv: nn.Module, norm: nn.Module) -> bool:
     """Whether `norm` is a batch norm with fixed statistics that `folded` can take into `conv`."""
     return (isinstance(norm, _BatchNorm) and not norm.training and norm.track_running_stats and norm.affine
-            and type(conv) in (Conv2d, nn.Conv2d)
+            and type(conv) is Conv2d
             and not (conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks))
 
 
 def folded(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Weights and bias of norm(conv(x)) as one convolution: the norm's scale goes into these, its shift into that."""
+    """Of norm(conv(x)) as one convolution: the scale of conv's weights, (Cout,), and the bias, (Cout,)."""
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
-    return conv.weight * scale.view(-1, 1, 1, 1), norm.bias - mean * scale
+    return scale, norm.bias - mean * scale
 
 
 def build_conv_layer(conv_cfg: dict | None, *args, **kwargs) -> nn.Module:

@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet.models.layers import ConvModule, build_norm_layer, conv_norm, freeze_norm
+from mmdet.models.layers import Conv2d, ConvModule, build_norm_layer, conv_norm, freeze_norm
 from mmdet.models.layers.conv_module import folds_into
 
 
 def pair(kind='BN', **options):
     torch.manual_seed(0)
-    conv = nn.Conv2d(3, 4, 3, stride=2, padding=1, dilation=2, bias=options.pop('bias', False)).double()
+    conv = Conv2d(3, 4, 3, stride=2, padding=1, dilation=2, bias=options.pop('bias', False)).double()
     norm = build_norm_layer(dict(type=kind, **options), 4)[1].double()
     with torch.no_grad():
         norm.running_mean.normal_()
@@ -129,3 +129,45 @@ def test_mixed_precision(dtype):
         out = conv_norm(x, conv, norm)
     assert out.dtype == dtype
     torch.testing.assert_close(out.float(), textbook(x, conv, norm), rtol=0.03, atol=0.03)
+
+
+def folded_pair(**options):
+    """A 3x3 convolution that our own kernel serves where it can, a frozen norm that learns its scale, and its input."""
+    torch.manual_seed(0)
+    conv = Conv2d(16, 24, **{'kernel_size': 3, 'padding': 1, 'bias': False, **options})
+    norm = build_norm_layer(dict(type='BN'), 24)[1]
+    with torch.no_grad():
+        for value in (norm.running_mean, norm.weight, norm.bias):
+            value.normal_()
+    return torch.randn(2, 16, 28, 30, requires_grad=True), conv, norm.eval()
+
+
+@pytest.mark.parametrize('options', [{}, dict(bias=True), dict(kernel_size=1, padding=0), dict(stride=2),
+                                     dict(groups=2), dict(padding='same'), dict(padding_mode='reflect')], ids=str)
+@pytest.mark.parametrize('frozen', ['', 'x', 'conv', 'norm', 'conv norm'])
+def test_gradients_of_the_folded_convolution(options, frozen):
+    x, conv, norm = folded_pair(**options)
+    x.requires_grad_('x' not in frozen.split())
+    conv.requires_grad_('conv' not in frozen)
+    norm.requires_grad_('norm' not in frozen)
+    learned = [p for p in (x, *conv.parameters(), *norm.parameters()) if p.requires_grad]
+    out, expected = conv_norm(x, conv, norm), textbook(x, conv, norm)
+    grad = torch.randn_like(out)
+    for value, target in zip((out, *torch.autograd.grad(out, learned, grad)),
+                             (expected, *torch.autograd.grad(expected, learned, grad)), strict=True):
+        torch.testing.assert_close(value, target, rtol=0, atol=3e-6 * (1 + target.norm().item()))
+
+
+def test_folded_weights_are_not_kept():
+    x, conv, norm = folded_pair()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        conv_norm(x, conv, norm)
+    large = {tensor.data_ptr() for tensor in kept if tensor.numel() >= conv.weight.numel()}
+    assert large == {x.data_ptr(), conv.weight.data_ptr()}
+
+
+def test_folded_convolution_twice_differentiable():
+    conv, norm = pair()
+    x = torch.randn(1, 3, 6, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x, *_: conv_norm(x, conv, norm.eval()), (x, *conv.parameters()))
