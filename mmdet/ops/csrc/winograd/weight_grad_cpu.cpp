@@ -53,61 +53,78 @@ MMDET_INLINE void add_rows(const T* const* rows, const float* factors, int num_r
   }
 }
 
-// Tile `tile` of the channels of some panels: row `point_row` of the points of kSize x kSize positions of image n from
-// (top, left) on. `memory` is for kSize lines of these channels.
+// One or two rows of points. Those of opposite points are the sum and the difference of what the even and what the odd
+// lines of positions give, so the two together take as long to gather as one of them.
+struct PointRows {
+  int row;         // of the matrix; the first of a pair
+  int begin, end;  // 0, 1: this row, 1, 2: the second of the pair, 0, 2: both
+};
+
+// Tile `tile` of the channels of some panels: some rows of the points of kSize x kSize positions of image n from
+// (top, left) on. `memory` is for 2 kSize lines of these channels.
 template <int kLanes, int kTile, int kSize, typename T>
-MMDET_INLINE void gather_row(const Image& image, int64_t n, int64_t top, int64_t left, int point_row,
-                             int64_t first_panel, const Panels& panels, int64_t tile, float* memory) {
+MMDET_INLINE void gather_rows(const Image& image, int64_t n, int64_t top, int64_t left, const PointRows& point_rows,
+                              int64_t first_panel, const Panels& panels, int64_t tile, float* memory) {
   using Kernel = Winograd<kLanes>;
+  constexpr int kPoints = kNumPoints<kTile>;
   const int64_t first = first_panel * Kernel::kWidth, channels = panels.num_panels * Kernel::kWidth;
-  const T* rows[kSize];  // where the image's first column would be
-  float factors[kSize];
-  int num_rows = 0;
+  const T* rows[2][kSize];  // even and odd: where the image's first column would be
+  float factors[2][kSize];
+  int num_rows[2] = {0, 0};
   for (int i = 0; i < kSize; ++i) {
     const int64_t y = top + i;
-    if (kMatrix<kTile, kSize>[point_row][i] != 0 && y >= 0 && y < image.height) {
-      rows[num_rows] =
+    const float factor = kMatrix<kTile, kSize>[point_rows.row][i];
+    if (factor != 0 && y >= 0 && y < image.height) {
+      const int place = num_rows[i % 2]++;
+      rows[i % 2][place] =
           static_cast<const T*>(image.data) + ((n * image.height + y) * image.width + left) * image.channels + first;
-      factors[num_rows++] = kMatrix<kTile, kSize>[point_row][i];
+      factors[i % 2][place] = factor;
     }
   }
   const float* offset = image.offset ? image.offset + first : nullptr;
   for (int j = 0; j < kSize; ++j) {
-    float* line = memory + j * channels;
     const int64_t count = left + j >= 0 && left + j < image.width ? std::min(channels, image.channels - first) : 0;
-    int64_t channel = 0;
-    for (; channel + 4 * kLanes <= count; channel += 4 * kLanes) {
-      add_rows<kLanes, 4>(rows, factors, num_rows, j * image.channels + channel, offset ? offset + channel : nullptr,
-                             kLanes, line + channel);
+    for (int odd = 0; odd < 2; ++odd) {
+      float* line = memory + (odd * kSize + j) * channels;
+      int64_t channel = 0;
+      for (; channel + 4 * kLanes <= count; channel += 4 * kLanes) {
+        add_rows<kLanes, 4>(rows[odd], factors[odd], num_rows[odd], j * image.channels + channel,
+                            offset ? offset + channel : nullptr, kLanes, line + channel);
+      }
+      for (; channel < count; channel += kLanes) {
+        add_rows<kLanes, 1>(rows[odd], factors[odd], num_rows[odd], j * image.channels + channel,
+                            offset ? offset + channel : nullptr, count - channel, line + channel);
+      }
+      std::fill(line + std::min(channel, channels), line + channels, 0.f);
     }
-    for (; channel < count; channel += kLanes) {
-      add_rows<kLanes, 1>(rows, factors, num_rows, j * image.channels + channel, offset ? offset + channel : nullptr,
-                             count - channel, line + channel);
-    }
-    std::fill(line + std::min(channel, channels), line + channels, 0.f);
   }
-  for (int64_t channel = 0; channel < channels; channel += kLanes) {
-    Vector<kLanes> line[kSize], points[kNumPoints<kTile>];
+  for (int which = point_rows.begin; which < point_rows.end; ++which) {
+    const float sign = which == 0 ? 1 : -1;
+    for (int64_t channel = 0; channel < channels; channel += kLanes) {
+      Vector<kLanes> line[kSize], points[kPoints];
 #pragma GCC unroll 9
-    for (int j = 0; j < kSize; ++j) {
-      line[j] = Kernel::load(memory + j * channels + channel);
-    }
-    Kernel::template transform<kTile, kSize>(line, 1, points);
+      for (int j = 0; j < kSize; ++j) {
+        const float* even = memory + j * channels + channel;
+        line[j] = Kernel::load(even) + sign * Kernel::load(even + kSize * channels);
+      }
+      Kernel::template transform<kTile, kSize>(line, 1, points);
+      const int64_t place = tile * Kernel::kWidth + channel % Kernel::kWidth;
 #pragma GCC unroll 9
-    for (int point = 0; point < kNumPoints<kTile>; ++point) {
-      Kernel::store(panels.at(point, channel / Kernel::kWidth) + tile * Kernel::kWidth + channel % Kernel::kWidth,
-                    points[point]);
+      for (int point = 0; point < kPoints; ++point) {
+        Kernel::store(panels.at((which - point_rows.begin) * kPoints + point, channel / Kernel::kWidth) + place,
+                      points[point]);
+      }
     }
   }
 }
 
 template <int kLanes, int kTile, int kSize>
-MMDET_INLINE void gather_tile(const Image& image, int64_t n, int64_t top, int64_t left, int point_row,
+MMDET_INLINE void gather_tile(const Image& image, int64_t n, int64_t top, int64_t left, const PointRows& rows,
                               int64_t first_panel, const Panels& panels, int64_t tile, float* memory) {
   if (image.is_bfloat16) {
-    gather_row<kLanes, kTile, kSize, uint16_t>(image, n, top, left, point_row, first_panel, panels, tile, memory);
+    gather_rows<kLanes, kTile, kSize, uint16_t>(image, n, top, left, rows, first_panel, panels, tile, memory);
   } else {
-    gather_row<kLanes, kTile, kSize, float>(image, n, top, left, point_row, first_panel, panels, tile, memory);
+    gather_rows<kLanes, kTile, kSize, float>(image, n, top, left, rows, first_panel, panels, tile, memory);
   }
 }
 
@@ -134,32 +151,32 @@ struct Ahead {
   }
 };
 
-// The sums over all tiles for a row of points and the output channels of some panels.
+// The sums over all tiles for some rows of points and the output channels of some panels.
 template <int kLanes, int kTile>
-MMDET_INLINE void sum_tiles(const Work& work, int point_row, int64_t first_panel, int64_t last_panel,
+MMDET_INLINE void sum_tiles(const Work& work, const PointRows& rows, int64_t first_panel, int64_t last_panel,
                             float* workspace) {
   using Kernel = Winograd<kLanes>;
-  constexpr int kPoints = kNumPoints<kTile>;
+  const int num_points = (rows.end - rows.begin) * kNumPoints<kTile>;
   const int64_t columns = work.in_panels * Kernel::kWidth, num_rows = (last_panel - first_panel) * Kernel::kWidth;
   const int64_t point_size = num_rows * columns + kLine;
   float* products = workspace;  // (point, output channel, input channel)
-  Panels inputs{products + kPoints * point_size, work.in_panels, work.at_once, Kernel::kWidth};
-  Panels grads{inputs.data + kPoints * inputs.point_size(), last_panel - first_panel, work.at_once, Kernel::kWidth};
-  float* lines = grads.data + kPoints * grads.point_size();
+  Panels inputs{products + num_points * point_size, work.in_panels, work.at_once, Kernel::kWidth};
+  Panels grads{inputs.data + num_points * inputs.point_size(), last_panel - first_panel, work.at_once, Kernel::kWidth};
+  float* lines = grads.data + num_points * grads.point_size();
   for (int64_t start = 0; start < work.num_tiles; start += work.at_once) {
     inputs.num_tiles = grads.num_tiles = std::min(work.at_once, work.num_tiles - start);
     for (int64_t tile = 0; tile < inputs.num_tiles; ++tile) {
       const auto [n, top, left] = work.tiles.at(start + tile);
-      gather_tile<kLanes, kTile, kPoints>(work.input, n, top - work.pad_y, left - work.pad_x, point_row, 0, inputs,
-                                          tile, lines);
-      gather_tile<kLanes, kTile, kTile>(work.grad, n, top, left, point_row, first_panel, grads, tile, lines);
+      gather_tile<kLanes, kTile, kNumPoints<kTile>>(work.input, n, top - work.pad_y, left - work.pad_x, rows, 0, inputs,
+                                                    tile, lines);
+      gather_tile<kLanes, kTile, kTile>(work.grad, n, top, left, rows, first_panel, grads, tile, lines);
     }
-    const int64_t portions = kPoints * grads.num_panels * inputs.num_panels * Kernel::kWidth / kRows<kLanes>;
+    const int64_t portions = num_points * grads.num_panels * inputs.num_panels * Kernel::kWidth / kRows<kLanes>;
     const int64_t next = start + inputs.num_tiles, last = std::min(next + work.at_once, work.num_tiles);
     const Ahead next_inputs(work.input, work.tiles, work.num_tiles, next, last, portions);
     const Ahead next_grads(work.grad, work.tiles, work.num_tiles, next, last, portions);
     int64_t portion = 0;
-    for (int point = 0; point < kPoints; ++point) {
+    for (int point = 0; point < num_points; ++point) {
       for (int64_t panel = 0; panel < grads.num_panels; ++panel) {
         for (int64_t column = 0; column < inputs.num_panels; ++column) {
           for (int64_t row = 0; row < Kernel::kWidth; row += kRows<kLanes>) {
@@ -175,35 +192,55 @@ MMDET_INLINE void sum_tiles(const Work& work, int point_row, int64_t first_panel
     }
   }
   const int64_t plane = work.out_panels * Kernel::kWidth * columns;
-  float* sums = work.sums + point_row * 3 * plane + first_panel * Kernel::kWidth * columns;
-  for (int64_t i = 0; i < num_rows * columns; i += kLanes) {
-    Kernel::template sum_points<kTile>(products + i, point_size, sums + i, plane);
+  for (int which = rows.begin; which < rows.end; ++which) {
+    const float* from = products + (which - rows.begin) * kNumPoints<kTile> * point_size;
+    float* sums = work.sums + (rows.row + which) * 3 * plane + first_panel * Kernel::kWidth * columns;
+    for (int64_t i = 0; i < num_rows * columns; i += kLanes) {
+      Kernel::template sum_points<kTile>(from + i, point_size, sums + i, plane);
+    }
   }
+}
+
+// The order in which rows of points are shared out: the single one lies where it does not part a pair of two workers.
+template <int kTile>
+constexpr int row_at(int place) {
+  constexpr int last = kNumPoints<kTile> - 1, middle = last / 2;
+  return kFirstPair<kTile> == 1 || place < middle ? place : place == middle ? last : place - 1;
 }
 
 // Items: a worker, which takes its share of the rows of points and parts of output channels. Whole rows come first: so
 // the workers read the same tiles at the same time, and only one of them from memory.
-template <int kLanes>
-MMDET_INLINE void sum_rows(const Work& work, int64_t begin, int64_t end) {
-  const int64_t parts = work.num_parts, num_tasks = (work.tiles.size + 2) * parts;
+template <int kLanes, int kTile>
+MMDET_INLINE void sum_share(const Work& work, int64_t begin, int64_t end) {
+  constexpr int kPoints = kNumPoints<kTile>;
+  const int64_t parts = work.num_parts, num_tasks = kPoints * parts;
   for (int64_t worker = begin; worker < end; ++worker) {
     const int64_t first = worker * num_tasks / work.num_workers, last = (worker + 1) * num_tasks / work.num_workers;
     float* workspace = work.workspaces + worker * work.workspace_size;
     for (const bool whole : {true, false}) {
-      for (int64_t row = first / parts; row * parts < last; ++row) {
-        const int64_t part = std::max(first, row * parts), end_part = std::min(last, (row + 1) * parts);
-        const int64_t panel = (part - row * parts) * work.out_panels / parts;
-        const int64_t end_panel = (end_part - row * parts) * work.out_panels / parts;
-        if ((end_part - part == parts) != whole) {
-          continue;
+      for (int64_t place = first / parts; place * parts < last;) {
+        const int64_t part = std::max(first, place * parts), end_part = std::min(last, (place + 1) * parts);
+        const int row = row_at<kTile>(static_cast<int>(place));
+        const int pair = row - kFirstPair<kTile>;  // even: the first of one
+        const bool is_whole = end_part - part == parts, second = row < kPoints - 1 && pair >= 0 && pair % 2 == 1;
+        const bool both = is_whole && row < kPoints - 1 && pair >= 0 && !second && (place + 2) * parts <= last;
+        if (is_whole == whole) {
+          const PointRows rows{second ? row - 1 : row, second, both || second ? 2 : 1};
+          sum_tiles<kLanes, kTile>(work, rows, (part - place * parts) * work.out_panels / parts,
+                                   (end_part - place * parts) * work.out_panels / parts, workspace);
         }
-        if (work.tiles.size == 7) {
-          sum_tiles<kLanes, 7>(work, static_cast<int>(row), panel, end_panel, workspace);
-        } else {
-          sum_tiles<kLanes, 4>(work, static_cast<int>(row), panel, end_panel, workspace);
-        }
+        place += both ? 2 : 1;
       }
     }
+  }
+}
+
+template <int kLanes>
+MMDET_INLINE void sum_rows(const Work& work, int64_t begin, int64_t end) {
+  if (work.tiles.size == 7) {
+    sum_share<kLanes, 7>(work, begin, end);
+  } else {
+    sum_share<kLanes, 4>(work, begin, end);
   }
 }
 
@@ -268,8 +305,8 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int6
   const int64_t at_once = std::min(kTilesAtOnce, num_tiles);
   const int64_t plane = out_panels * width * in_panels * width;
   const int64_t workspace_size =
-      points * (plane + kLine + (in_panels + out_panels) * at_once * width + 2 * kLine) +
-      points * std::max(in_panels, out_panels) * width;
+      2 * points * (plane + kLine + (in_panels + out_panels) * at_once * width + 2 * kLine +
+                    std::max(in_panels, out_panels) * width);
   Tensor memory = empty({3 * points * plane + num_workers * workspace_size}, ScalarType::Float, x);
   float* sums = memory.mutable_data_ptr<float>();
   const Work work{
