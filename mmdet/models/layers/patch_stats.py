@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from mmdet.ops import conv2d_weight_grad
 
+LARGE = 2**22  # elements; below it, fewer operations take less time
+
 
 def _padded(x, conv):
     """`x` and the zero padding (height, width) that the convolution adds to it."""
@@ -40,7 +42,7 @@ def mean_patch(x: Tensor, conv: nn.Conv2d, y: Tensor) -> Tensor:
     # Along the memory it is 20 times as fast as across it.
     if x.is_contiguous(memory_format=torch.channels_last):
         x = x.permute(0, 2, 3, 1)
-        if conv.stride[1] == conv.dilation[1] == 1 and len(x) < x.shape[2]:  # large maps: sums of whole lines
+        if conv.stride[1] == conv.dilation[1] == 1 and len(x) < x.shape[2] and x.numel() > LARGE:  # by sums of lines
             lines = x.sum(2, dtype=dtype).sum(0)  # (H, Cin)
             total = torch.stack([lines - sum(edge.sum((0, 2), dtype=dtype) for edge in _unread(x, tap - padding[1], y))
                                  for tap in range(conv.kernel_size[1])])

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmdet.models.layers import patch_stats
 from mmdet.models.layers.patch_stats import mean_patch, variance_slope
 
 CONVOLUTIONS = [dict(), dict(kernel_size=1), dict(kernel_size=1, bias=False, padding='same'),
@@ -12,11 +13,12 @@ CONVOLUTIONS = [dict(), dict(kernel_size=1), dict(kernel_size=1, bias=False, pad
 
 @pytest.mark.parametrize('options', CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('images', [3, 10])
-def test_derivatives_by_the_weights(options, memory_format, images):
+@pytest.mark.parametrize('large', [False, True])
+def test_derivatives_by_the_weights(options, memory_format, large, monkeypatch):
+    monkeypatch.setattr(patch_stats, 'LARGE', 0 if large else patch_stats.LARGE)
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 8, **dict(dict(kernel_size=3), **options)).double()
-    x = torch.randn(images, 4, 9, 8, dtype=torch.float64).add_(1).contiguous(memory_format=memory_format)
+    x = torch.randn(3, 4, 9, 8, dtype=torch.float64).add_(1).contiguous(memory_format=memory_format)
     y = conv(x)
     patch = mean_patch(x, conv, y)
     mean = y.mean((0, 2, 3))
