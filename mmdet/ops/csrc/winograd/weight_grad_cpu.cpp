@@ -12,7 +12,7 @@
 namespace mmdet {
 namespace {
 
-constexpr int64_t kTilesAtOnce = 32;
+constexpr int64_t kTilesAtOnce = 48;
 
 template <int kLanes>
 constexpr int kRows = kLanes == 16 ? 8 : 4;  // multiplied at once; a panel holds a whole number of them
@@ -302,7 +302,8 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int6
   const int64_t threads = torch::stable::get_num_threads();
   const int64_t num_parts = std::min(threads / std::gcd(threads, points), out_panels);
   const int64_t num_workers = std::min(threads, points * num_parts);
-  const int64_t at_once = std::min(kTilesAtOnce, num_tiles);
+  const int64_t num_turns = (num_tiles + kTilesAtOnce - 1) / kTilesAtOnce;
+  const int64_t at_once = (num_tiles + num_turns - 1) / num_turns;
   const int64_t plane = out_panels * width * in_panels * width;
   const int64_t workspace_size =
       2 * points * (plane + kLine + (in_panels + out_panels) * at_once * width + 2 * kLine +
