@@ -50,7 +50,7 @@ class Conv2d(nn.Conv2d):
 class _ScaledConv(Function):
     """A convolution by scaled weights. These are not kept until backward, which makes them anew from what is there.
 
-    Of a ResNet-50 they are 94 MiB. The compiler finds that by itself.
+    Of a ResNet-50 they are 94 MiB. torch.compile finds that by itself.
     """
 
     @staticmethod
