@@ -23,7 +23,7 @@ class Conv2d(nn.Conv2d):
     """
 
     def _conv_forward(self, x, weight, bias, scale=None):
-        """As nn.Conv2d's. scale (Cout,): of the weights' output channels."""
+        """As nn.Conv2d's. scale (Cout, 1, 1, 1): of the weights."""
         batch, channels, height, width = x.shape if x.dim() == 4 else (0, 0, 0, 0)
         own = False
         if OWN_KERNEL and self.kernel_size == (3, 3) and self.stride == self.dilation == (1, 1) \
@@ -38,7 +38,7 @@ class Conv2d(nn.Conv2d):
             if batch and torch.is_grad_enabled() and self.padding_mode == 'zeros' \
                     and not isinstance(self.padding, str) and not torch.compiler.is_compiling():
                 return _ScaledConv.apply(x, weight, bias, scale, self, own)
-            weight = weight * scale.view(-1, 1, 1, 1)
+            weight = weight * scale
         if own:
             last = torch.channels_last
             out = torch.ops.mmdet.conv_3x3(x.contiguous(memory_format=last), weight, bias, *self.padding, False)
@@ -57,14 +57,14 @@ class _ScaledConv(Function):
     def forward(ctx, x, weight, bias, scale, conv, own):
         ctx.save_for_backward(x, weight, scale)
         ctx.conv, ctx.own = conv, own
-        return conv._conv_forward(x, weight * scale.view(-1, 1, 1, 1), bias)
+        return conv._conv_forward(x, weight * scale, bias)
 
     @staticmethod
     def backward(ctx, grad):
         x, weight, scale = ctx.saved_tensors
         conv = ctx.conv
         wants_x, wants_weight, wants_bias, wants_scale, *_ = ctx.needs_input_grad
-        scaled = (weight * scale.view(-1, 1, 1, 1)).to(grad.dtype)
+        scaled = (weight * scale).to(grad.dtype)
         wants = wants_x, wants_weight or wants_scale, wants_bias
         if ctx.own:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -73,8 +73,8 @@ class _ScaledConv(Function):
             grad_x, grad_scaled, grad_bias = torch.ops.aten.convolution_backward(
                 grad, x.to(grad.dtype), scaled, [len(weight)], conv.stride, conv.padding, conv.dilation, False, (0, 0),
                 conv.groups, wants)
-        grad_weight = grad_scaled * scale.view(-1, 1, 1, 1) if wants_weight else None
-        grad_scale = (grad_scaled * weight).sum((1, 2, 3)) if wants_scale else None
+        grad_weight = grad_scaled * scale if wants_weight else None
+        grad_scale = (grad_scaled * weight).sum((1, 2, 3), keepdim=True) if wants_scale else None
         return grad_x, grad_weight, grad_bias, grad_scale, None, None
 
 
@@ -89,7 +89,9 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
         return conv(x)
     if folds_into(conv, norm):
         scale, shift = folded(conv, norm)
-        return conv._conv_forward(x, conv.weight, shift, scale)
+        if type(conv) is Conv2d:
+            return conv._conv_forward(x, conv.weight, shift, scale)
+        return conv._conv_forward(x, conv.weight * scale, shift)
     if x.shape[0] == 0 and not getattr(norm, 'waits_for_others', False):
         return _no_rows(conv(x), norm)
     if hasattr(norm, 'forward_conv'):
@@ -106,15 +108,15 @@ def _no_rows(y, norm):
 def folds_into(conv: nn.Module, norm: nn.Module) -> bool:
     """Whether `norm` is a batch norm with fixed statistics that `folded` can take into `conv`."""
     return (isinstance(norm, _BatchNorm) and not norm.training and norm.track_running_stats and norm.affine
-            and type(conv) is Conv2d
+            and type(conv) in (Conv2d, nn.Conv2d)
             and not (conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks))
 
 
 def folded(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Of norm(conv(x)) as one convolution: the scale of conv's weights, (Cout,), and the bias, (Cout,)."""
+    """Of norm(conv(x)) as one convolution: the scale of conv's weights, (Cout, 1, 1, 1), and the bias, (Cout,)."""
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
-    return scale, norm.bias - mean * scale
+    return scale.view(-1, 1, 1, 1), norm.bias - mean * scale
 
 
 def build_conv_layer(conv_cfg: dict | None, *args, **kwargs) -> nn.Module:

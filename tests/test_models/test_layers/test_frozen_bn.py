@@ -7,9 +7,9 @@ from mmdet.models.layers import Conv2d, ConvModule, build_norm_layer, conv_norm,
 from mmdet.models.layers.conv_module import folds_into
 
 
-def pair(kind='BN', **options):
+def pair(kind='BN', conv=nn.Conv2d, **options):
     torch.manual_seed(0)
-    conv = Conv2d(3, 4, 3, stride=2, padding=1, dilation=2, bias=options.pop('bias', False)).double()
+    conv = conv(3, 4, 3, stride=2, padding=1, dilation=2, bias=options.pop('bias', False)).double()
     norm = build_norm_layer(dict(type=kind, **options), 4)[1].double()
     with torch.no_grad():
         norm.running_mean.normal_()
@@ -25,24 +25,24 @@ def textbook(x, conv, norm):
     return (y - norm.running_mean.view(-1, 1, 1)) * scale.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
 
 
-def by_type():
-    return pair('FrozenBN')
+def by_type(**options):
+    return pair('FrozenBN', **options)
 
 
-def by_requires_grad():
-    conv, norm = pair(requires_grad=False)
+def by_requires_grad(**options):
+    conv, norm = pair(requires_grad=False, **options)
     freeze_norm(norm)  # as norm_eval does
     return conv, norm
 
 
-def by_norm_eval():
-    conv, norm = pair()
+def by_norm_eval(**options):
+    conv, norm = pair(**options)
     freeze_norm(nn.ModuleList([conv, norm]))
     return conv, norm
 
 
-def by_frozen_stages():
-    conv, norm = pair(bias=True)
+def by_frozen_stages(**options):
+    conv, norm = pair(bias=True, **options)
     for module in (conv, norm):
         module.eval().requires_grad_(False)
     return conv, norm
@@ -51,9 +51,10 @@ def by_frozen_stages():
 WAYS = [by_type, by_requires_grad, by_norm_eval, by_frozen_stages]
 
 
+@pytest.mark.parametrize('conv', [nn.Conv2d, Conv2d])
 @pytest.mark.parametrize('freeze', WAYS, ids=lambda f: f.__name__)
-def test_every_way_is_one_folded_convolution(freeze):
-    conv, norm = freeze()
+def test_every_way_is_one_folded_convolution(freeze, conv):
+    conv, norm = freeze(conv=conv)
     assert folds_into(conv, norm)
     state = {name: value.clone() for name, value in norm.state_dict().items()}
     x = torch.randn(2, 3, 9, 8, dtype=torch.float64, requires_grad=True)
@@ -121,9 +122,10 @@ def test_evaluation_folds_too(kind):
     torch.testing.assert_close(conv_norm(x, conv, norm), textbook(x, conv, norm))
 
 
+@pytest.mark.parametrize('conv', [nn.Conv2d, Conv2d])
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
-def test_mixed_precision(dtype):
-    conv, norm = (module.float() for module in by_norm_eval())
+def test_mixed_precision(dtype, conv):
+    conv, norm = (module.float() for module in by_norm_eval(conv=conv))
     x = torch.randn(2, 3, 9, 8)
     with torch.autocast('cpu', dtype):
         out = conv_norm(x, conv, norm)
@@ -168,6 +170,6 @@ def test_folded_weights_are_not_kept():
 
 
 def test_folded_convolution_twice_differentiable():
-    conv, norm = pair()
+    conv, norm = pair(conv=Conv2d)
     x = torch.randn(1, 3, 6, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x, *_: conv_norm(x, conv, norm.eval()), (x, *conv.parameters()))
