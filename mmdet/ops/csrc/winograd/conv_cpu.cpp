@@ -6,6 +6,7 @@
 #include "../tensor.h"
 #include "processors.h"
 #include "winograd.h"
+#include "workspace.h"
 
 namespace mmdet {
 namespace {
@@ -209,14 +210,14 @@ Tensor conv_3x3(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t pad
   const Panels weights{nullptr, num_panels, in_channels, panel_width}, inputs{nullptr, 1, at_once, columns};
   const int64_t workspace_size = kPatch * kPatch * (inputs.point_size() + at_once * panel_width + kLine);
   const int64_t workers = std::clamp<int64_t>(num_tiles / rows, 1, torch::stable::get_num_threads());
-  Tensor workspace = empty({kPatch * kPatch * weights.point_size() + workers * workspace_size}, ScalarType::Float, x);
+  Tensor shared = workspace(kPatch * kPatch * weights.point_size() + workers * workspace_size, x);
   const float* taps = weight.const_data_ptr<float>();
   Filters filters{taps, weight.stride(0), weight.stride(1), weight.stride(2), weight.stride(3)};
   if (transposed) {
     filters = {taps + 2 * (filters.row_stride + filters.column_stride), filters.in_stride, filters.out_stride,
                -filters.row_stride, -filters.column_stride};
   }
-  float* memory = workspace.mutable_data_ptr<float>();
+  float* memory = shared.mutable_data_ptr<float>();
   const Work work{
       .input = {x.const_data_ptr(), false, nullptr, x.size(2), x.size(3), in_channels},
       .filters = filters,

@@ -8,6 +8,7 @@
 #include "../tensor.h"
 #include "point_rows.h"
 #include "processors.h"
+#include "workspace.h"
 
 namespace mmdet {
 namespace {
@@ -213,7 +214,7 @@ Tensor weight_grad_3x3(Tensor x, Tensor grad, std::optional<Tensor> offset, int6
                                                 (in_panels + most_panels) * at_once * width + 2 * kLine) +
                                  2 * points * std::max(in_panels, most_panels) * width;
   const int64_t plane = out_panels * width * in_panels * width;
-  Tensor memory = empty({3 * points * plane + num_workers * workspace_size}, ScalarType::Float, x);
+  Tensor memory = workspace(3 * points * plane + num_workers * workspace_size, x);
   float* sums = memory.mutable_data_ptr<float>();
   const Work work{
       .input = image_of(x, std::nullopt),
