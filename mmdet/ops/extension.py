@@ -86,6 +86,10 @@ def _register_shapes():
         return torch.empty((grad.size(1), x.size(1), 3, 3), device=x.device,
                            memory_format=_memory_format(channels_last))
 
+    @torch.library.register_fake('mmdet::scatter_matrix')
+    def scatter_matrix(x, mean):
+        return torch.empty((x.size(1), x.size(1)), device=x.device)
+
     @torch.library.register_fake('mmdet::cbn_statistics')
     def cbn_statistics(weight, bias, patch, slope, mean, mean0, var0, new_patch, new_slope, own_mean, own_var,
                        first, count):

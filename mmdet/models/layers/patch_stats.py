@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmdet.ops import conv2d_weight_grad
+from mmdet.ops import conv2d_weight_grad, scatter_matrix
 
 LARGE = 2**22  # elements; below it, fewer operations take less time
 
@@ -68,10 +68,9 @@ def variance_slope(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, patch: T
     x, padding = _padded(x.detach(), conv)
     cout, cin = conv.weight.shape[:2]
     count = y.numel() // cout
-    if _is_pointwise(conv) and cin * (count + cout) < count * cout:
-        x = x.to(mean.dtype) - patch  # their covariance tells all, and costs less
-        covariance = torch.nn.grad.conv2d_weight(x, (cin, cin, 1, 1), x).flatten(1)
-        slope = conv.weight.detach().to(x.dtype).flatten(1) @ covariance
+    share = .5 if x.device.type == 'cpu' else 1  # of the products: scatter matrices are symmetric
+    if _is_pointwise(conv) and cin * (share * count + cout) < count * cout:
+        slope = conv.weight.detach().to(mean.dtype).flatten(1) @ scatter_matrix(x, patch.flatten())
         return slope.view_as(conv.weight).mul_(2 / count)
     slope = conv2d_weight_grad(x, conv.weight.shape, y.detach(), conv.stride, padding, conv.dilation, conv.groups, mean,
                                rough=True)

@@ -26,6 +26,8 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
   m.def(
       "weight_grad_3x3(Tensor x, Tensor grad, Tensor? offset, int pad_y, int pad_x, bool channels_last, "
       "int tile=4) -> Tensor");
+  // x (B, C, H, W), mean (C) -> float32 (C, C), the sum over all positions of x - mean times itself. On the CPU.
+  m.def("scatter_matrix(Tensor x, Tensor mean) -> Tensor");
   // One iteration of Cross-Iteration BN: mean and variance of each channel over this iteration and `count` stored ones,
   // from slot `first` on; this iteration goes into the slot after them. models/layers/cbn.py has the shapes.
   m.def(

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "../tensor.h"
+#include "image.h"
 #include "processors.h"
 #include "winograd.h"
 #include "workspace.h"
@@ -219,7 +219,7 @@ Tensor conv_3x3(Tensor x, Tensor weight, std::optional<Tensor> bias, int64_t pad
   }
   float* memory = shared.mutable_data_ptr<float>();
   const Work work{
-      .input = {x.const_data_ptr(), false, nullptr, x.size(2), x.size(3), in_channels},
+      .input = image_of(x, std::nullopt),
       .filters = filters,
       .weights = {memory, num_panels, in_channels, panel_width},
       .bias = bias ? bias->const_data_ptr<float>() : nullptr,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "image.h"
 #include "winograd.h"
 
 namespace mmdet {

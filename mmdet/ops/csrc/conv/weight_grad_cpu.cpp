@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "../tensor.h"
+#include "ahead.h"
 #include "point_rows.h"
 #include "processors.h"
 #include "workspace.h"
@@ -30,28 +30,16 @@ struct Work {
   bool channels_last;
 };
 
-// The part of an image that the next tiles read, about: it is asked for, in `count` portions, before they are gathered.
-struct Ahead {
-  const char* from;
-  int64_t lines, count;
-
-  Ahead(const Image& image, const Tiles& tiles, int64_t num_tiles, int64_t begin, int64_t end, int64_t count)
-      : count(count) {
-    const int64_t row = image.width * image.channels * (image.is_bfloat16 ? 2 : 4);
-    const int64_t size = num_tiles / (tiles.rows * tiles.columns) * image.height * row;
-    const int64_t under = (tiles.size + 1) * row;  // the first of a row of tiles reads the last lines under it, too
-    const int64_t first = std::min(size * begin / num_tiles + under, size);
-    from = static_cast<const char*>(image.data) + first;
-    lines = (std::min(size * end / num_tiles + under, size) - first) / 64;
-  }
-
-  MMDET_INLINE void ask(int64_t portion) const {
-    const char* end = from + lines * (portion + 1) / count * 64;
-    for (const char* line = from + lines * portion / count * 64; line < end; line += 64) {
-      __builtin_prefetch(line, 0, 2);
-    }
-  }
-};
+// The part of an image that tiles `begin` to `end` read, about: what they read besides was read for those before them.
+MMDET_INLINE Ahead tiles_ahead(const Image& image, const Tiles& tiles, int64_t num_tiles, int64_t begin, int64_t end,
+                               int64_t portions) {
+  const int64_t row = image.width * image.channels * (image.is_bfloat16 ? 2 : 4);
+  const int64_t size = num_tiles / (tiles.rows * tiles.columns) * image.height * row;
+  const int64_t under = (tiles.size + 1) * row;  // the first of a row of tiles reads the last lines under it, too
+  const int64_t first = std::min(size * begin / num_tiles + under, size);
+  const int64_t last = std::min(size * end / num_tiles + under, size);
+  return {static_cast<const char*>(image.data) + first, last - first, portions};
+}
 
 // The sums over all tiles for some rows of points and the output channels of some panels.
 template <int kLanes, int kTile>
@@ -75,8 +63,8 @@ MMDET_INLINE void sum_tiles(const Work& work, const PointRows& rows, int64_t fir
     }
     const int64_t portions = num_points * grads.num_panels * inputs.num_panels * Kernel::kWidth / kRows<kLanes>;
     const int64_t next = start + inputs.num_tiles, last = std::min(next + work.at_once, work.num_tiles);
-    const Ahead next_inputs(work.input, work.tiles, work.num_tiles, next, last, portions);
-    const Ahead next_grads(work.grad, work.tiles, work.num_tiles, next, last, portions);
+    const Ahead next_inputs = tiles_ahead(work.input, work.tiles, work.num_tiles, next, last, portions);
+    const Ahead next_grads = tiles_ahead(work.grad, work.tiles, work.num_tiles, next, last, portions);
     int64_t portion = 0;
     for (int point = 0; point < num_points; ++point) {
       for (int64_t panel = 0; panel < grads.num_panels; ++panel) {
@@ -180,11 +168,6 @@ MMDET_INLINE void write_weights(const Work& work, int64_t begin, int64_t end) {
 }
 
 MMDET_STAGES(sum_rows, write_weights)
-
-Image image_of(const Tensor& tensor, const std::optional<Tensor>& offset) {
-  return {tensor.const_data_ptr(), tensor.scalar_type() == ScalarType::BFloat16,
-          offset ? offset->const_data_ptr<float>() : nullptr, tensor.size(2), tensor.size(3), tensor.size(1)};
-}
 
 // x (B, Cin, H, W) and grad (B, Cout, H', W') are float32 or bfloat16 and dense channels-last; offset (Cout) is float32.
 // tile: 4, or 7, which is faster where it fits, and less exact.

@@ -3,34 +3,13 @@
 // 441, and its error is ten times as large.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
-
 #include "points.h"
-
-// Sums here are of many terms; with fused multiply-adds they take half as long.
-#if defined(__clang__)
-#pragma clang fp contract(fast)
-#else
-#pragma GCC optimize("fp-contract=fast")
-#pragma GCC diagnostic ignored "-Wpsabi"  // vectors are handed on only where they are inlined
-#endif
-
-#define MMDET_INLINE inline __attribute__((always_inline))
+#include "vectors.h"
 
 namespace mmdet {
 
-constexpr int kLine = 16;  // floats of a cache line; one more between points keeps them out of each other's place there
-
-// Images (N, H, W, C) less an offset of each channel, zero outside.
-struct Image {
-  const void* data;  // float, or bfloat16
-  bool is_bfloat16;
-  const float* offset;  // or null
-  int64_t height, width, channels;
-};
-
-// Transformed tiles (point, panel, tile, channel); a panel holds `width` channels, the last ones may be zero.
+// Transformed tiles (point, panel, tile, channel); a panel holds `width` channels, the last ones may be zero. A cache
+// line between points keeps them out of each other's place in a cache.
 struct Panels {
   float* data;
   int64_t num_panels, num_tiles, width;
@@ -57,47 +36,10 @@ struct Tiles {
 };
 
 template <int kLanes>
-struct Winograd {
-  typedef float Vector __attribute__((vector_size(4 * kLanes)));
-
-  static constexpr int kWidth = 2 * kLanes;  // of a panel
-
-  static MMDET_INLINE Vector load(const float* from) {
-    Vector vector;
-    std::memcpy(&vector, from, sizeof(Vector));
-    return vector;
-  }
-
-  // The first `count`, then zeros.
-  static MMDET_INLINE Vector load_some(const float* from, int64_t count) {
-    if (count >= kLanes) {
-      return load(from);
-    }
-    Vector vector{};
-    std::memcpy(&vector, from, count * sizeof(float));
-    return vector;
-  }
-
-  // bfloat16, which is the upper half of a float
-  static MMDET_INLINE Vector load_some(const uint16_t* from, int64_t count) {
-    uint16_t halves[kLanes] = {};
-    if (count >= kLanes) {
-      std::memcpy(halves, from, sizeof(halves));
-    } else {
-      std::memcpy(halves, from, count * sizeof(uint16_t));
-    }
-    uint32_t words[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) {
-      words[lane] = static_cast<uint32_t>(halves[lane]) << 16;
-    }
-    Vector vector;
-    std::memcpy(&vector, words, sizeof(Vector));
-    return vector;
-  }
-
-  static MMDET_INLINE void store(float* to, const Vector& vector) {
-    std::memcpy(to, &vector, sizeof(Vector));
-  }
+struct Winograd : Vectors<kLanes> {
+  using typename Vectors<kLanes>::Vector;
+  using Vectors<kLanes>::load;
+  using Vectors<kLanes>::store;
 
   // in: kSize positions or weights of a line, out: its points; both `step` apart.
   template <int kTile, int kSize>
@@ -157,34 +99,6 @@ struct Winograd {
     }
   }
 
-  // out (kRows, kWidth), its rows `stride` apart, = or += sum over k < depth of a(row, k) * b(k, column)
-  template <int kRows>
-  static MMDET_INLINE void multiply(const float* a, int64_t row_step, int64_t k_step, const float* b, int64_t depth,
-                                    bool add, float* out, int64_t stride) {
-    if (add) {  // they are here when they are needed
-      for (int row = 0; row < kRows; ++row) {
-        __builtin_prefetch(out + row * stride, 1);
-        __builtin_prefetch(out + row * stride + kLanes, 1);
-      }
-    }
-    Vector sums[kRows][2] = {};
-    for (int64_t k = 0; k < depth; ++k) {
-      const Vector left = load(b + k * kWidth), right = load(b + k * kWidth + kLanes);
-#pragma GCC unroll 12
-      for (int row = 0; row < kRows; ++row) {
-        const float value = a[row * row_step + k * k_step];
-        sums[row][0] += value * left;
-        sums[row][1] += value * right;
-      }
-    }
-#pragma GCC unroll 12
-    for (int row = 0; row < kRows; ++row) {
-      float* target = out + row * stride;
-      store(target, add ? load(target) + sums[row][0] : sums[row][0]);
-      store(target + kLanes, add ? load(target + kLanes) + sums[row][1] : sums[row][1]);
-    }
-  }
-
   // The three sums of a line of products, `step` apart; `out_step` between them.
   template <int kTile>
   static MMDET_INLINE void sum_points(const float* products, int64_t step, float* out, int64_t out_step) {
@@ -199,8 +113,5 @@ struct Winograd {
     }
   }
 };
-
-template <int kLanes>
-using Vector = typename Winograd<kLanes>::Vector;
 
 }  // namespace mmdet

