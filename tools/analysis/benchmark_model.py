@@ -120,10 +120,10 @@ class Torchvision:
 SIDES = dict(mmdet=Ours, torchvision=Torchvision, compiled=Compiled)
 
 
-def training_step(side, dtype, device):
+def training_step(side, dtype, device, lr=1e-4):
     """One step of SGD as a function."""
     side.model.train()
-    optimizer = torch.optim.SGD([p for p in side.model.parameters() if p.requires_grad], 1e-4, 0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD([p for p in side.model.parameters() if p.requires_grad], lr, 0.9, weight_decay=1e-4)
 
     def step():
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):

@@ -52,14 +52,19 @@ def make_step(shape, name, args):
 
 
 def whole_step(name, args):
-    """A function that trains Mask R-CNN with this norm for one step; CBN's history is full and in use."""
+    """A function that trains Mask R-CNN with this norm for one step; CBN's history is full and in use.
+
+    All norms start from the same weights and keep them (learning rate 0): with others they would get other proposals, so
+    another number of masks to learn, and each takes time.
+    """
     images, height, width = map(int, args.step.split('x'))
+    torch.manual_seed(0)
     options = dict(device=args.device, norm=name, batch_size=images, size=f'{height}x{width}', objects=8)
     side = Ours(argparse.Namespace(**options))
     for module in side.model.modules():
         if hasattr(module, 'burnin_iters'):
             module.burnin_iters = 0
-    return training_step(side, getattr(torch, args.dtype or 'float32'), torch.device(args.device).type)
+    return training_step(side, getattr(torch, args.dtype or 'float32'), torch.device(args.device).type, lr=0)
 
 
 def main():
