@@ -90,6 +90,15 @@ def _register_shapes():
     def scatter_matrix(x, mean):
         return torch.empty((x.size(1), x.size(1)), device=x.device)
 
+    @torch.library.register_fake('mmdet::mean_patch')
+    def mean_patch(x, kernel_height, kernel_width, pad_y, pad_x):
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return torch.empty((x.size(1), kernel_height, kernel_width), dtype=dtype, device=x.device)
+
+    @torch.library.register_fake('mmdet::scaled_sum')
+    def scaled_sum(a, b, scale_a, scale_b, offset):
+        return torch.empty_like(a)
+
     @torch.library.register_fake('mmdet::cbn_statistics')
     def cbn_statistics(weight, bias, patch, slope, mean, mean0, var0, new_patch, new_slope, own_mean, own_var,
                        first, count):

@@ -6,10 +6,13 @@ from mmdet.ops.dispatch import kernels
 DTYPES = {torch.float32, torch.bfloat16}
 
 
+@torch.no_grad()
 def scatter_matrix(x, mean):
     """The sum over all positions of x - mean times itself, of every two channels.
 
     Our own kernel for CPUs makes half of it, which is symmetric, and takes half the time of PyTorch's product.
+
+    No gradient flows through it.
 
     Args:
         x (Tensor): (B, C, H, W).

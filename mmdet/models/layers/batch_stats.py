@@ -10,6 +10,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdet.ops import scaled_sum
+
 
 def measure(y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel, without gradient; of no rows both are 0."""
@@ -61,9 +63,7 @@ class _Normalize(Function):
         scale = torch.rsqrt(variance + ctx.eps)
         slope = -weight * scale.square() * sums[0] / ctx.count
         offset = -weight * scale * sums[1] / ctx.count - slope * mean
-        grad_y = torch.addcmul(offset.view(1, -1, 1, 1), y, slope.view(1, -1, 1, 1))
-        grad_y = grad_y.addcmul_(grad, (weight * scale).view(1, -1, 1, 1))
-        return grad_y.to(y.dtype), grad_weight, grad_bias, *[None] * 5
+        return scaled_sum(grad, y, weight * scale, slope, offset), grad_weight, grad_bias, *[None] * 5
 
 
 def normalize(y: Tensor, norm: _BatchNorm, mean: Tensor, variance: Tensor, count, group=None) -> Tensor:

@@ -128,7 +128,7 @@ class CBN(nn.BatchNorm2d):
 
     def _pool(self, x, conv, y, mean, variance):
         """Pool this iteration and the window, and store this one."""
-        patch = mean_patch(x, conv, y)
+        patch = mean_patch(x, conv)
         slope = variance_slope(x, conv, y, mean, patch).flatten(1)
         patch = patch.view(conv.groups, -1)
         entry = dict(zip(HISTORY, (patch, slope, mean, mean, mean), strict=True))

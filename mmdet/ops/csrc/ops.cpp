@@ -28,6 +28,11 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
       "int tile=4) -> Tensor");
   // x (B, C, H, W), mean (C) -> float32 (C, C), the sum over all positions of x - mean times itself. On the CPU.
   m.def("scatter_matrix(Tensor x, Tensor mean) -> Tensor");
+  // x (B, C, H, W) channels-last -> (C, kh, kw), the mean of the patches under a convolution's output positions, of
+  // strides and dilations 1, in the type of sums. On the CPU.
+  m.def("mean_patch(Tensor x, int kernel_height, int kernel_width, int pad_y, int pad_x) -> Tensor");
+  // a * scale_a + b * scale_b + offset: (B, C, H, W), the others (C) in the type of sums. On the CPU.
+  m.def("scaled_sum(Tensor a, Tensor b, Tensor scale_a, Tensor scale_b, Tensor offset) -> Tensor");
   // One iteration of Cross-Iteration BN: mean and variance of each channel over this iteration and `count` stored ones,
   // from slot `first` on; this iteration goes into the slot after them. models/layers/cbn.py has the shapes.
   m.def(

@@ -1,0 +1,49 @@
+"""The mean of the input patches under a convolution's output positions."""
+import torch
+
+from mmdet.ops.dispatch import kernels
+
+
+@torch.no_grad()
+def mean_patch(x, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1)):
+    """The mean over all output positions of a convolution of the input patch under each; outside `x` are zeros.
+
+    Reads x once. On CPUs, for strides and dilations 1 and x channels-last, by our own kernel.
+
+    No gradient flows through it.
+
+    Args:
+        x (Tensor): (B, C, H, W).
+        kernel_size, stride, padding, dilation (tuple): the convolution's, of height and width.
+
+    Returns:
+        Tensor: (C, kh, kw), contiguous, float32 or x's dtype where that is wider.
+    """
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    if x.device.type == 'cpu' and 'cpu' in kernels and channels_last and tuple(stride) == tuple(dilation) == (1, 1):
+        return kernels['cpu'].mean_patch(x, *kernel_size, *padding)
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    sides = list(zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True))
+    rows, columns = (_reads(*of_side, x.new_empty((), dtype=dtype)) for of_side in sides)
+    if channels_last:  # along the memory it is 20 times as fast as across it
+        total = x.permute(0, 2, 3, 1).sum(0, dtype=dtype)  # (H, W, C)
+        total = columns @ (rows @ total.flatten(1)).unflatten(1, total.shape[1:])
+        total = total.permute(2, 0, 1)
+    else:
+        total = rows @ x.sum(0, dtype=dtype) @ columns.T
+    positions = [_out_size(*of_side) for of_side in sides]
+    return total.contiguous() / (len(x) * positions[0] * positions[1])
+
+
+def _out_size(size, kernel, stride, padding, dilation):
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _reads(size, kernel, stride, padding, dilation, like):
+    """(kernel, size) 0/1: whether kernel element i reads input row h for some output row."""
+    out_size = _out_size(size, kernel, stride, padding, dilation)
+    if stride == dilation == 1:
+        return like.new_ones(kernel, size).triu_(-padding).tril_(out_size - 1 - padding)
+    first = torch.arange(kernel, device=like.device) * dilation - padding
+    step = torch.arange(size, device=like.device) - first[:, None]
+    return ((step >= 0) & (step % stride == 0) & (step < out_size * stride)).to(like.dtype)
