@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../compiler.h"
+
 // Sums here are of many terms; with fused multiply-adds they take half as long.
 #if defined(__clang__)
 #pragma clang fp contract(fast)
@@ -11,8 +13,6 @@
 #pragma GCC optimize("fp-contract=fast")
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors are handed on only where they are inlined
 #endif
-
-#define MMDET_INLINE inline __attribute__((always_inline))
 
 namespace mmdet {
 

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "../rows.h"
+#include "../compiler.h"
+#include "../tensor.h"
 
 namespace mmdet {
 namespace {
@@ -28,8 +29,6 @@ struct Reads {
     return std::max(last(0), all_first());
   }
 };
-
-#define MMDET_INLINE inline __attribute__((always_inline))  // so that they are made for a clone's processor, too
 
 // Of kBlock channels: the sum over the positions from `first` to `last` of a row of the image.
 template <int kBlock, typename T>

@@ -1,7 +1,10 @@
 // a * scale_a + b * scale_b + offset, of each channel, on the CPU.
 #include <torch/csrc/stable/library.h>
 
-#include "../rows.h"
+#include <algorithm>
+
+#include "../compiler.h"
+#include "../tensor.h"
 
 namespace mmdet {
 namespace {
