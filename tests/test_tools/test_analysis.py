@@ -43,7 +43,7 @@ def test_ratio_is_of_medians(monkeypatch):
 
 
 @pytest.mark.parametrize(('script', 'args', 'expected'), [
-    ('benchmark_ops.py', ['--boxes', 50, '--repeats', 1, '--dtype', 'float32', '--convs', '2x16x32x32'], 16),
+    ('benchmark_ops.py', ['--boxes', 50, '--repeats', 1, '--dtype', 'float32', '--convs', '2x16x32x32'], 22),
     ('benchmark_norms.py', ['--shapes', '2x32x5x5', '--repeats', 1], 5),
     ('benchmark_model.py', ['inference', '--size', '64x64', '--repeats', 1, '--dtype', 'float32'], 2)])
 def test_benchmark(script, args, expected, tmp_path):

@@ -1,9 +1,10 @@
-"""Times RoIAlign and NMS beside torchvision.ops, convolutions beside PyTorch's: python tools/analysis/benchmark_ops.py
+"""Times RoIAlign and NMS beside torchvision.ops, convolutions and norms beside PyTorch: tools/analysis/benchmark_ops.py
 
 RoIAlign: 512 RoIs of two images on one level (256 channels, 100 x 168) and on four levels of a pyramid, 7 x 7 bins, 2
 samples a bin; torchvision's pyramid is MultiScaleRoIAlign. Inputs are channels-last for both, as the models have them;
 torchvision, which has no bfloat16, converts to float32 and back, as it does under autocast. The convolutions are 3x3 of
-stride 1 in float32; on GPUs both are cuDNN's.
+stride 1 in float32; on GPUs both are cuDNN's. Of the norms it is what SyncBN and CBN are made of, by our kernels and by
+PyTorch's operators; on GPUs it is the same.
 """
 import argparse
 
@@ -13,6 +14,7 @@ from timing import alternate, machine, markdown, rows
 
 from mmdet import ops
 from mmdet.models.layers import Conv2d
+from mmdet.ops.dispatch import kernels
 
 SIZE = 800, 1344  # of the image
 DTYPES = ['float32', 'float64', 'float16', 'bfloat16']
@@ -20,12 +22,12 @@ DTYPES = ['float32', 'float64', 'float16', 'bfloat16']
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Time operators beside those of torchvision and PyTorch')
-    parser.add_argument('what', nargs='*', default=['roi_align', 'nms', 'conv'],
-                        help='roi_align, nms, conv (default: all)')
-    parser.add_argument('--dtype', nargs='+', default=DTYPES, choices=DTYPES, help='of RoIAlign')
+    parser.add_argument('what', nargs='*', default=['roi_align', 'nms', 'conv', 'norm'],
+                        help='roi_align, nms, conv, norm (default: all)')
+    parser.add_argument('--dtype', nargs='+', default=DTYPES, choices=DTYPES, help='of RoIAlign and norms')
     parser.add_argument('--boxes', nargs='+', type=int, default=[1000, 5000, 20000], help='of NMS')
     parser.add_argument('--convs', nargs='+', default=['200x256x14x14', '1024x256x7x7', '2x256x80x80', '2x256x200x336'],
-                        metavar='BxCxHxW', help='inputs of convolutions')
+                        metavar='BxCxHxW', help='inputs of convolutions and norms')
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     return parser.parse_args()
@@ -108,6 +110,32 @@ def conv_cases(shape, device, generator):
         yield f'conv {shape}, {part}', {side: pair[i] for side, pair in steps.items()}
 
 
+def norm_cases(shape, dtype, device, generator):
+    """(title, steps by side) of the mean patch of a 3x3 convolution, the scatter matrix, and the backward's sum."""
+    sizes = tuple(map(int, shape.split('x')))
+    x, grad = (torch.randn(sizes, generator=generator).to(device, dtype).contiguous(memory_format=torch.channels_last)
+               for _ in range(2))
+    wide = torch.promote_types(dtype, torch.float32)
+    mean, scale, offset = torch.randn(3, sizes[1], generator=generator).to(device, wide)
+    functions = {'mean patch': lambda: ops.mean_patch(x, (3, 3), padding=(1, 1)),
+                 'scatter matrix': lambda: ops.scatter_matrix(x, mean),
+                 'scaled sum': lambda: ops.scaled_sum(grad, x, scale, mean, offset)}
+    for name, function in functions.items():
+        yield f'{name} {shape}, {str(dtype)[6:]}', {'mmdet': function, 'pytorch': by_pytorch(function, device)}
+
+
+def by_pytorch(function, device):
+    """The function without our kernels."""
+    def step():
+        own = kernels.pop(device, None)
+        try:
+            function()
+        finally:
+            if own is not None:
+                kernels[device] = own
+    return step
+
+
 def main():
     args = parse_args()
     generator = torch.Generator().manual_seed(0)
@@ -119,6 +147,9 @@ def main():
         cases += [case for count in args.boxes for case in nms_cases(count, args.device, generator)]
     if 'conv' in args.what:
         cases += [case for shape in args.convs for case in conv_cases(shape, args.device, generator)]
+    if 'norm' in args.what:
+        cases += [case for shape in args.convs for name in args.dtype
+                  for case in norm_cases(shape, getattr(torch, name), args.device, generator)]
     lines = [line for title, steps in cases for line in rows(title, alternate(steps, args.repeats), list(steps)[-1])]
     print(f'{machine()}, operators: {ops.backend()}\n\n{markdown(lines)}')
 
