@@ -13,6 +13,7 @@ import torchvision
 from timing import alternate, machine, markdown, rows
 
 from mmdet import ops
+from mmdet.engine.kept_memory import keep_freed_memory
 from mmdet.models.layers import Conv2d
 from mmdet.ops.dispatch import kernels
 
@@ -138,6 +139,7 @@ def by_pytorch(function, device):
 
 def main():
     args = parse_args()
+    keep_freed_memory()  # as in every training
     generator = torch.Generator().manual_seed(0)
     cases = []
     if 'roi_align' in args.what:
