@@ -24,3 +24,18 @@ def served_by(request, device, monkeypatch):
         monkeypatch.delitem(kernels, device.type, raising=False)
     if ops.backend(device) != request.param:
         pytest.skip(f'the extension was not built for {device}')
+
+
+@pytest.fixture
+def by_threads():
+    """Returns what a function gives under each of these numbers of threads."""
+    threads = torch.get_num_threads()
+
+    def results(function, counts=(1, 2, 3)):
+        given = []
+        for count in counts:
+            torch.set_num_threads(count)
+            given.append(function())
+        return given
+    yield results
+    torch.set_num_threads(threads)

@@ -95,14 +95,9 @@ def test_means_far_from_zero(served_by, device):
     torch.testing.assert_close(pooled[1].cpu().double(), 1e-2 + means.var(0, correction=0), rtol=1e-3, atol=0)
 
 
-def test_threads_do_not_matter(extension, device):
-    threads, results = torch.get_num_threads(), []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            results.append(cbn_statistics(*(on(device, value) for value in arguments(dtype=torch.float32)), 0, 3))
-    finally:
-        torch.set_num_threads(threads)
+def test_threads_do_not_matter(extension, device, by_threads):
+    results = by_threads(
+        lambda: cbn_statistics(*(on(device, value) for value in arguments(dtype=torch.float32)), 0, 3), (1, 3))
     assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
 
 

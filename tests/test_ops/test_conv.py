@@ -82,16 +82,9 @@ def test_rounds_like_pytorch():
     assert 0 < ours < 3 * pytorchs
 
 
-def test_threads_do_not_matter():
+def test_threads_do_not_matter(by_threads):
     x, weight = random(2, 64, 30, 30), random(64, 64, 3, 3)
-    threads = torch.get_num_threads()
-    results = []
-    try:
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            results.append(torch.ops.mmdet.conv_3x3(x, weight, None, 1, 1, False))
-    finally:
-        torch.set_num_threads(threads)
+    results = by_threads(lambda: torch.ops.mmdet.conv_3x3(x, weight, None, 1, 1, False))
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 

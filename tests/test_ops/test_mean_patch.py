@@ -26,15 +26,9 @@ def test_every_convolution(served_by, device, shape, options, dtype, channels_la
                                atol=tolerance)
 
 
-def test_threads_do_not_matter(extension):
-    x, threads = torch.randn(70, 40, 7, 7).contiguous(memory_format=torch.channels_last), torch.get_num_threads()
-    try:
-        results = []
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            results.append(mean_patch(x, (3, 3), padding=(1, 1)))
-    finally:
-        torch.set_num_threads(threads)
+def test_threads_do_not_matter(extension, by_threads):
+    x = torch.randn(70, 40, 7, 7).contiguous(memory_format=torch.channels_last)
+    results = by_threads(lambda: mean_patch(x, (3, 3), padding=(1, 1)))
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 

@@ -246,16 +246,10 @@ def test_strided_features(served_by, device, memory_format):
 
 
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_backward_does_not_depend_on_threads(extension, memory_format):
+def test_backward_does_not_depend_on_threads(extension, by_threads, memory_format):
     feature = features_of(2, 72, 24, 32).contiguous(memory_format=memory_format).requires_grad_()
     rois = random_rois(200, 2)
-    threads, grads = torch.get_num_threads(), []
-    try:
-        for count in (1, 2, 5):
-            torch.set_num_threads(count)
-            grads.append(torch.autograd.grad(roi_align(feature, rois, 7).square().sum(), feature)[0])
-    finally:
-        torch.set_num_threads(threads)
+    grads = by_threads(lambda: torch.autograd.grad(roi_align(feature, rois, 7).square().sum(), feature)[0], (1, 2, 5))
     assert torch.equal(grads[0], grads[1]) and torch.equal(grads[0], grads[2])
 
 

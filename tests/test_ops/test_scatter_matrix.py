@@ -24,16 +24,10 @@ def test_every_shape(served_by, device, shape, dtype, channels_last):
     torch.testing.assert_close(result.double().cpu(), expected, rtol=0, atol=tolerance * expected.abs().max().item())
 
 
-def test_threads_do_not_matter(extension):
+def test_threads_do_not_matter(extension, by_threads):
     x = torch.randn(2, 130, 20, 20)
-    mean, threads = x.mean((0, 2, 3)), torch.get_num_threads()
-    results = []
-    try:
-        for count in (1, 2, 3, 20):
-            torch.set_num_threads(count)
-            results.append(scatter_matrix(x, mean))
-    finally:
-        torch.set_num_threads(threads)
+    mean = x.mean((0, 2, 3))
+    results = by_threads(lambda: scatter_matrix(x, mean), (1, 2, 3, 20))
     assert all(torch.equal(result, results[0]) for result in results)
     assert torch.equal(results[0], results[0].T)
 

@@ -83,16 +83,9 @@ def test_rounds_like_pytorch(extension, rough, factor):
 
 @pytest.mark.parametrize('x_shape, rough', [((2, 64, 30, 30), False), ((40, 64, 14, 14), False),
                                             ((40, 64, 14, 14), True)])
-def test_threads_do_not_matter(extension, x_shape, rough):
+def test_threads_do_not_matter(extension, by_threads, x_shape, rough):
     x, grad, expected = tensors(x_shape, 64, (1, 1))
-    threads = torch.get_num_threads()
-    results = []
-    try:
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            results.append(conv2d_weight_grad(x, expected.shape, grad, padding=(1, 1), rough=rough))
-    finally:
-        torch.set_num_threads(threads)
+    results = by_threads(lambda: conv2d_weight_grad(x, expected.shape, grad, padding=(1, 1), rough=rough))
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
