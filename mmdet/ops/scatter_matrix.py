@@ -2,8 +2,7 @@
 import torch
 
 from mmdet.ops.dispatch import kernels
-
-DTYPES = {torch.float32, torch.bfloat16}
+from mmdet.ops.weight_grad import DTYPES
 
 
 @torch.no_grad()

@@ -13,6 +13,10 @@ struct Image {
   bool is_bfloat16;
   const float* offset;  // or null
   int64_t height, width, channels;
+
+  int64_t position_bytes() const {
+    return channels * (is_bfloat16 ? 2 : 4);
+  }
 };
 
 inline Image image_of(const Tensor& tensor, const std::optional<Tensor>& offset) {

@@ -61,7 +61,7 @@ MMDET_INLINE void sum_blocks(const Work& work, int64_t begin, int64_t end) {
   using Kernel = Vectors<kLanes>;
   const int64_t num_blocks = work.blocks.size(), columns = work.num_panels * Kernel::kWidth;
   const int64_t panel_size = work.at_once * Kernel::kWidth;
-  const int64_t row_bytes = work.image.channels * (work.image.is_bfloat16 ? 2 : 4);
+  const int64_t position_bytes = work.image.position_bytes();
   for (int64_t worker = begin; worker < end; ++worker) {
     const Block* first = work.blocks.data() + num_blocks * worker / work.num_workers;
     const Block* last = work.blocks.data() + num_blocks * (worker + 1) / work.num_workers;
@@ -73,8 +73,8 @@ MMDET_INLINE void sum_blocks(const Work& work, int64_t begin, int64_t end) {
       } else {
         pack<kLanes, float>(work.image, start, count, first->row, work.num_panels, panel_size, packed);
       }
-      const Ahead ahead(static_cast<const char*>(work.image.data) + next * row_bytes,
-                        std::min(work.at_once, work.num_positions - next) * row_bytes,
+      const Ahead ahead(static_cast<const char*>(work.image.data) + next * position_bytes,
+                        std::min(work.at_once, work.num_positions - next) * position_bytes,
                         (last - first) * Kernel::kWidth / kRows<kLanes>);
       int64_t portion = 0;
       for (const Block* block = first; block < last; ++block) {

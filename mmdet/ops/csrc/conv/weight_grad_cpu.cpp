@@ -33,7 +33,7 @@ struct Work {
 // The part of an image that tiles `begin` to `end` read, about: what they read besides was read for those before them.
 MMDET_INLINE Ahead tiles_ahead(const Image& image, const Tiles& tiles, int64_t num_tiles, int64_t begin, int64_t end,
                                int64_t portions) {
-  const int64_t row = image.width * image.channels * (image.is_bfloat16 ? 2 : 4);
+  const int64_t row = image.width * image.position_bytes();
   const int64_t size = num_tiles / (tiles.rows * tiles.columns) * image.height * row;
   const int64_t under = (tiles.size + 1) * row;  // the first of a row of tiles reads the last lines under it, too
   const int64_t first = std::min(size * begin / num_tiles + under, size);

@@ -14,13 +14,16 @@ constexpr int64_t kRowsOfPart = 64;  // summed up one after the other; parts the
 
 // Along one side: the positions that each element of the kernel reads, and those that all of them read.
 struct Reads {
-  int64_t size, kernel, padding, out_size;
+  int64_t size, kernel, padding;
 
+  int64_t out_size() const {
+    return size + 2 * padding - kernel + 1;
+  }
   int64_t first(int64_t tap) const {
     return std::clamp<int64_t>(tap - padding, 0, size);
   }
   int64_t last(int64_t tap) const {
-    return std::clamp<int64_t>(tap - padding + out_size, 0, size);
+    return std::clamp<int64_t>(tap - padding + out_size(), 0, size);
   }
   int64_t all_first() const {
     return first(kernel - 1);
@@ -104,9 +107,8 @@ void add_image_row(const T* row, int64_t y, const Reads& rows, const Reads& colu
 
 // x (B, C, H, W) is dense channels-last.
 Tensor mean_patch(Tensor x, int64_t kernel_height, int64_t kernel_width, int64_t pad_y, int64_t pad_x) {
-  const Reads rows{x.size(2), kernel_height, pad_y, x.size(2) + 2 * pad_y - kernel_height + 1};
-  const Reads columns{x.size(3), kernel_width, pad_x, x.size(3) + 2 * pad_x - kernel_width + 1};
-  STD_TORCH_CHECK(rows.out_size > 0 && columns.out_size > 0, "mean_patch: the kernel is larger than the padded input");
+  const Reads rows{x.size(2), kernel_height, pad_y}, columns{x.size(3), kernel_width, pad_x};
+  STD_TORCH_CHECK(rows.out_size() > 0 && columns.out_size() > 0, "mean_patch: the kernel is larger than the padded input");
   const int64_t channels = x.size(1), num_taps = kernel_height * kernel_width, num_rows = x.size(0) * x.size(2);
   const auto dtype = x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   Tensor patch = empty({channels, kernel_height, kernel_width}, dtype, x);
@@ -131,7 +133,7 @@ Tensor mean_patch(Tensor x, int64_t kernel_height, int64_t kernel_width, int64_t
       }
     }
     const sum_t* of_all = total.data() + num_taps * channels;
-    const sum_t count = static_cast<sum_t>(x.size(0) * rows.out_size * columns.out_size);
+    const sum_t count = static_cast<sum_t>(x.size(0) * rows.out_size() * columns.out_size());
     auto* means = patch.mutable_data_ptr<sum_t>();
     for (int64_t channel = 0; channel < channels; ++channel) {
       for (int64_t tap = 0; tap < num_taps; ++tap) {
