@@ -7,6 +7,7 @@ from mmdet.ops import mean_patch
 CONVOLUTIONS = [dict(kernel_size=(3, 3)), dict(kernel_size=(3, 3), padding=(1, 1)), dict(kernel_size=(1, 1)),
                 dict(kernel_size=(1, 1), padding=(1, 1)), dict(kernel_size=(5, 2), padding=(4, 0)),
                 dict(kernel_size=(3, 7), padding=(1, 3)), dict(kernel_size=(7, 7), padding=(6, 6)),
+                dict(kernel_size=(10, 3), padding=(2, 1)),  # on 7 rows its first one reads nothing
                 dict(kernel_size=(3, 3), stride=(2, 1)), dict(kernel_size=(2, 3), dilation=(2, 3), padding=(1, 3))]
 
 

@@ -11,14 +11,17 @@ namespace {
 
 constexpr int64_t kGrain = 1 << 14;  // elements that are worth a thread
 
-// Factors and offset of each element, or one for all of them.
-template <bool kEach, typename T>
-MMDET_CLONES void sum_row(const T* a, const T* b, const accumulate_t<T>* scale_a, const accumulate_t<T>* scale_b,
-                          const accumulate_t<T>* offset, int64_t n, T* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t at = kEach ? i : 0;
-    out[i] = static_cast<T>(static_cast<accumulate_t<T>>(a[i]) * scale_a[at] +
-                            static_cast<accumulate_t<T>>(b[i]) * scale_b[at] + offset[at]);
+// Rows of positions of one channel, or, channels-last, of the channels of one position.
+template <bool kChannelsLast, typename T>
+MMDET_CLONES void sum_rows(const T* __restrict a, const T* __restrict b, const accumulate_t<T>* __restrict scale_a,
+                           const accumulate_t<T>* __restrict scale_b, const accumulate_t<T>* __restrict offset,
+                           int64_t channels, int64_t length, int64_t begin, int64_t end, T* __restrict out) {
+  for (int64_t row = begin; row < end; ++row) {
+    for (int64_t i = 0; i < length; ++i) {
+      const int64_t at = row * length + i, channel = kChannelsLast ? i : row % channels;
+      out[at] = static_cast<T>(static_cast<accumulate_t<T>>(a[at]) * scale_a[channel] +
+                               static_cast<accumulate_t<T>>(b[at]) * scale_b[channel] + offset[channel]);
+    }
   }
 }
 
@@ -29,21 +32,12 @@ Tensor scaled_sum(Tensor a, Tensor b, Tensor scale_a, Tensor scale_b, Tensor off
   Tensor out = empty({a.size(0), channels, a.size(2), a.size(3)}, a.scalar_type(), a, channels_last);
   MMDET_DISPATCH("scaled_sum", a, [&] {
     using sum_t = accumulate_t<scalar_t>;
-    const auto *left = a.const_data_ptr<scalar_t>(), *right = b.const_data_ptr<scalar_t>();
-    const auto *of_left = scale_a.const_data_ptr<sum_t>(), *of_right = scale_b.const_data_ptr<sum_t>();
-    const auto* shift = offset.const_data_ptr<sum_t>();
-    auto* sums = out.mutable_data_ptr<scalar_t>();
     const int64_t length = channels_last ? channels : size, num_rows = a.size(0) * (channels_last ? size : channels);
+    const auto run = channels_last ? sum_rows<true, scalar_t> : sum_rows<false, scalar_t>;
     torch::stable::parallel_for(0, num_rows, kGrain / std::max<int64_t>(length, 1) + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        const int64_t at = row * length, channel = row % channels;
-        if (channels_last) {
-          sum_row<true>(left + at, right + at, of_left, of_right, shift, length, sums + at);
-        } else {
-          sum_row<false>(left + at, right + at, of_left + channel, of_right + channel, shift + channel, length,
-                         sums + at);
-        }
-      }
+      run(a.const_data_ptr<scalar_t>(), b.const_data_ptr<scalar_t>(), scale_a.const_data_ptr<sum_t>(),
+          scale_b.const_data_ptr<sum_t>(), offset.const_data_ptr<sum_t>(), channels, length, begin, end,
+          out.mutable_data_ptr<scalar_t>());
     });
   });
   return out;
