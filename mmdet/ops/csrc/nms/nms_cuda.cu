@@ -68,7 +68,6 @@ __global__ void walk(const Word* masks, const int64_t* order, const int64_t* cou
   for (int64_t word = threadIdx.x; word < used_words; word += blockDim.x) {
     suppressed[word] = 0;
   }
-  __syncthreads();
 
   int64_t found = 0;
   for (int64_t word = 0; word < used_words && found < max_keep; ++word) {

@@ -1,0 +1,80 @@
+"""The CUDA sources, run on the CPU thread by thread: what they compute can be tested where there is no GPU."""
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from cuda_on_cpu.build import COMPILER, HERE, build
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux' or shutil.which(COMPILER) is None,
+                                reason='needs Linux and a C++ compiler')
+FILES = [f'tests/test_ops/test_{name}.py' for name in ('cbn', 'masks', 'nms', 'roi_align')]
+# Left out: what PyTorch serves or derives, what the CPU's kernels refuse, and what takes long.
+CHOICE = ('not torchvision- and not [torchvision and not opcheck and not gradcheck and not compiles and not threads '
+          'and not refuse and not 20000 and not large_image and (not bitmap or mmdet-cpu-40-56-dtype0)')
+
+RACE = '''
+#include <cuda_runtime.h>
+
+__global__ void turn_round(int* values) {
+  __shared__ int copies[64];
+  copies[threadIdx.x] = values[threadIdx.x];
+  BARRIER
+  values[threadIdx.x] = copies[63 - threadIdx.x];
+}
+
+int main() {
+  int values[64];
+  std::iota(values, values + 64, 0);
+  cuda_on_cpu::Launch{1, 64}(turn_round, values);
+  for (int i = 0; i < 64; ++i) {
+    if (values[i] != 63 - i) {
+      return 1;
+    }
+  }
+}
+'''
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    """A copy of the project whose extension has the CUDA kernels for tensors on the CPU."""
+    folder = tmp_path_factory.mktemp('cuda_on_cpu')
+    build(folder)
+    return folder
+
+
+def run(project, *args):
+    environment = {**os.environ, 'PYTHONPATH': str(project), 'MMDET_OPS': 'mmdet'}
+    done = subprocess.run([sys.executable, *args], cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def test_kernels_pass_the_tests_of_the_operators(project):
+    told = run(project, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *FILES, '-k', CHOICE)
+    assert int(told.rsplit(' passed', 1)[0].split()[-1]) > 100
+
+
+def test_roi_align_backward_in_whole_quanta(project):
+    """As deterministic backward calls it: the sums are those of the other backward, in units of the quantum."""
+    run(project, '-c', '''if True:
+        import torch
+        from mmdet import ops
+        grad = torch.randn(20, 8, 7, 7).contiguous(memory_format=torch.channels_last)
+        rois = torch.cat([torch.randint(0, 2, (20, 1)), torch.rand(20, 2) * 20, 20 + torch.rand(20, 2) * 20], 1)
+        args = grad, rois, None, [0.5], [2, 24, 32], 2, True, True
+        (sums,), (quanta,) = (torch.ops.mmdet.roi_align_backward(*args, quantum)
+                              for quantum in (None, torch.tensor(1e-9, dtype=torch.float64)))
+        assert quanta.dtype == torch.int64 and sums.abs().max() > 0.1
+        torch.testing.assert_close(quanta.double() * 1e-9, sums.double(), rtol=0, atol=1e-5)
+    ''')
+
+
+@pytest.mark.parametrize('barrier', ['__syncthreads();', ''], ids=['barrier', 'none'])
+def test_a_missing_barrier_shows(tmp_path, barrier):
+    source, program = tmp_path / 'race.cpp', tmp_path / 'race'
+    source.write_text(RACE)
+    subprocess.run([COMPILER, '-std=c++20', f'-DBARRIER={barrier}', f'-I{HERE}', source, '-o', program], check=True)
+    assert subprocess.run([program]).returncode == (0 if barrier else 1)
