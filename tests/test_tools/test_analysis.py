@@ -1,4 +1,5 @@
 """The benchmarks and comparisons in their short form: they run and their tables hold what they promise."""
+import argparse
 import importlib.util
 import math
 import re
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from run_tool import ROOT, run
+
+import mmdet
 
 ANALYSIS = ROOT / 'tools/analysis'
 
@@ -78,6 +81,22 @@ def test_both_sides_of_the_model_benchmark_train(monkeypatch):
         assert sum(bool(grad.any()) for grad in grads) > len(grads) / 2
 
 
+def test_a_model_in_another_process(monkeypatch, tmp_path, capfd):
+    """Our package passes for mmdetection there: it has its name, and a config of this name."""
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    args = argparse.Namespace(device='cpu', size='64x96', batch_size=1, objects=3)
+    other = load('other_process', monkeypatch).OtherProcess(python, args)
+    for what in ('train', 'inference'):
+        (name, step), = other.steps(what, 'float32').items()
+        assert name == f'mmdetection {mmdet.__version__}' and 'version' in step()
+    assert other.steps('train', 'none') == {} and 'train none fails: AttributeError' in capfd.readouterr().err
+    other.process.kill()
+    with pytest.raises(RuntimeError, match='python has ended'):
+        step()
+
+
 def test_images_a_second(monkeypatch):
     lines = [['train', 'mmdet', '500', '', ''], ['train', 'torchvision', '1e+03', '', '']]
     text = load('benchmark_model', monkeypatch).images_a_second(lines, 16)
@@ -121,7 +140,7 @@ def test_growth_measures_the_case_it_names(monkeypatch, capsys):
 
     def ours(args, cfg_options):
         built.append((args, cfg_options))
-        return load('benchmark_model', monkeypatch).Ours(args, cfg_options)
+        return load('timed_models', monkeypatch).Ours(args, cfg_options)
     monkeypatch.setattr(module, 'Ours', ours)
     monkeypatch.setattr(sys, 'argv', ['', '--device', 'cpu', '--steps', '1', '--case', 'classes', '90'])
     module.main()

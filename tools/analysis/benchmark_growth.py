@@ -10,7 +10,8 @@ import sys
 import time
 
 import torch
-from benchmark_model import Ours, most_memory, training_step
+from benchmark_model import most_memory
+from timed_models import Ours, training_step
 from timing import machine, markdown
 
 from mmdet.engine.command_line import plain_errors

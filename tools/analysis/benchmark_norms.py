@@ -5,7 +5,7 @@ Ratios are to BN. With --step: whole training steps of Mask R-CNN with the norm 
 import argparse
 
 import torch
-from benchmark_model import Ours, training_step
+from timed_models import Ours, training_step
 from timing import alternate, machine, markdown, rows
 
 from mmdet.engine.kept_memory import keep_freed_memory
@@ -70,9 +70,9 @@ def whole_step(name, args):
 def main():
     args = parse_args()
     print(f'{machine()}, {args.dtype or "float32"}\n')
+    keep_freed_memory()  # as in every training
     lines = []
     if args.step:
-        keep_freed_memory()  # as in every training
         steps = {name: whole_step(name, args) for name in args.norms or STEP_NORMS}
         lines += rows(f'step, {args.step}', alternate(steps, args.repeats, warmup=5), 'SyncBN')
     for text in [] if args.step else args.shapes:
