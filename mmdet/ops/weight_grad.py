@@ -5,6 +5,7 @@ from mmdet.ops.dispatch import kernels
 
 DTYPES = {torch.float32, torch.bfloat16}
 LEAST_TILES = 16  # of 4 x 4 output positions; for fewer, what is made of the weights takes longer than what is saved
+FIXED_TILES = 16  # as many as take the time of what does not depend on their number
 
 
 def conv2d_weight_grad(x, weight_shape, grad, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, offset=None,
@@ -30,13 +31,18 @@ def conv2d_weight_grad(x, weight_shape, grad, stride=(1, 1), padding=(0, 0), dil
             and {x.dtype, grad.dtype} <= DTYPES and groups == 1 and tuple(weight_shape[2:]) == (3, 3)
             and tuple(stride) == tuple(dilation) == (1, 1)):
         x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
-        larger = rough and _num_tiles(grad, 7) * 9**2 < .8 * _num_tiles(grad, 4) * 6**2  # products of both
+        larger = rough and _num_products(grad, 7) < .95 * _num_products(grad, 4)
         return kernels['cpu'].weight_grad_3x3(x, grad, offset, *padding, False, 7 if larger else 4)
     dtype = torch.promote_types(torch.promote_types(x.dtype, grad.dtype), torch.float32)
     x, grad = x.to(dtype), grad.to(dtype)
     if offset is not None:
         grad = grad - offset.view(-1, 1, 1)
     return torch.nn.grad.conv2d_weight(x, weight_shape, grad, stride, padding, dilation, groups).contiguous()
+
+
+def _num_products(grad, size):
+    """Of each pair of channels, by tiles of this size."""
+    return (_num_tiles(grad, size) + FIXED_TILES) * (size + 2)**2
 
 
 def _num_tiles(grad, size):

@@ -18,7 +18,7 @@ struct Ahead {
   MMDET_INLINE void ask(int64_t portion) const {
     const char* end = from + lines * (portion + 1) / count * 64;
     for (const char* line = from + lines * portion / count * 64; line < end; line += 64) {
-      __builtin_prefetch(line, 0, 2);
+      __builtin_prefetch(line);
     }
   }
 };
