@@ -27,6 +27,8 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Run the benchmarks of tools/analysis; tables and a picture')
     parser.add_argument('--only', nargs='+', choices=SHORT, default=list(SHORT))
     parser.add_argument('--short', action='store_true', help='few repeats of small sizes: figures without meaning')
+    parser.add_argument('--mmdetection', metavar='PYTHON', help='interpreter of an environment with mmdetection: its '
+                        'model is timed, too')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder (%(default)s)')
     return parser.parse_args()
 
@@ -62,6 +64,8 @@ def main():
     sections = []
     for name in args.only:
         options = SHORT[name] if args.short else FULL.get(name, [])
+        if name == 'model' and args.mmdetection:
+            options = [*options, '--mmdetection', args.mmdetection]
         print(f'{name} ...', flush=True)
         done = subprocess.run([sys.executable, str(ANALYSIS / f'benchmark_{name}.py'), *options],
                               stdout=subprocess.PIPE, text=True)

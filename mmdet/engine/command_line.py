@@ -96,7 +96,8 @@ def user_mistake(error: Exception) -> str | None:
 
 def _raised_by_us(filename, line):
     tool = getattr(sys.modules['__main__'], '__file__', None)
-    return (filename == tool or Path(filename).is_relative_to(ROOT)) and line.strip().startswith('raise')
+    beside_tool = tool is not None and Path(filename).parent == Path(tool).parent
+    return (beside_tool or Path(filename).is_relative_to(ROOT)) and line.strip().startswith('raise')
 
 
 def _message(error):

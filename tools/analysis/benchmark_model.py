@@ -17,6 +17,7 @@ from other_process import OtherProcess
 from timed_models import Compiled, Ours, Torchvision, inference, training_step
 from timing import alternate, machine, markdown, rows
 
+from mmdet.engine.command_line import plain_errors
 from mmdet.engine.norm_option import NORMS
 
 SIDES = dict(mmdet=Ours, torchvision=Torchvision, compiled=Compiled)
@@ -72,13 +73,13 @@ def main():
         return peak_of_training(args)
     unknown = set(args.what) - {'train', 'inference'}
     if unknown:
-        sys.exit(f'error: {", ".join(unknown)}: there are train and inference')
+        raise ValueError(f'{", ".join(unknown)}: there are train and inference')
+    mmdetection = OtherProcess(args.mmdetection, args) if args.mmdetection else None
     compared = ('compiled', 'mmdet') if args.compile else ('mmdet', 'torchvision')  # ratios are to the second
     sides = {}
     for name in compared:
         torch.manual_seed(0)
         sides[name] = SIDES[name](args)
-    mmdetection = OtherProcess(args.mmdetection, args) if args.mmdetection else None
     device = torch.device(args.device).type
     print(f'{machine()}\nMask R-CNN R-50-FPN, {args.batch_size} images of {args.size}, {args.objects} objects each\n')
     lines = []
@@ -104,4 +105,5 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    with plain_errors():
+        main()

@@ -2,6 +2,7 @@
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ class OtherProcess:
 
     def __init__(self, python, args):
         options = json.dumps({name: getattr(args, name) for name in SHARED})
+        if shutil.which(python) is None:
+            raise FileNotFoundError(f'--mmdetection {python}: there is no such interpreter')
         environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}  # it may lead to ours
         self.process = subprocess.Popen([python, __file__, options], env=environment, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -24,7 +27,12 @@ class OtherProcess:
         if 'failed' in answer:
             print(f'mmdetection: {what} {dtype} fails: {answer["failed"]}', file=sys.stderr)
             return {}
-        return {f'mmdetection {answer["version"]}': lambda: self._ask(what, dtype)}
+
+        def step():
+            later = self._ask(what, dtype)
+            if 'failed' in later:
+                raise RuntimeError(f'mmdetection: {what} {dtype} failed after a while: {later["failed"]}')
+        return {f'mmdetection {answer["version"]}': step}
 
     def _ask(self, *words):
         try:
@@ -37,7 +45,10 @@ class OtherProcess:
 def config_of(package):
     """mmdetection's own config of this model: of a wheel, or of a checkout."""
     name = 'configs/mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
-    return next(path for path in (package / '.mim' / name, package.parent / name) if path.exists())
+    for path in (package / '.mim' / name, package.parent / name):
+        if path.exists():
+            return path
+    raise FileNotFoundError(f'{package}: neither .mim in it nor the folder above it has {name}')
 
 
 def main():

@@ -19,8 +19,9 @@ class LayerNorm(nn.GroupNorm):
         super().__init__(1, num_features, eps=eps)
 
 
+# MMSyncBN: mmcv's name of one that takes batches without rows, as this one does.
 for _name, _cls in dict(BN=nn.BatchNorm2d, BN1d=nn.BatchNorm1d, BN2d=nn.BatchNorm2d, FrozenBN=FrozenBN, SyncBN=SyncBN,
-                        CBN=CBN, GN=nn.GroupNorm, LN=LayerNorm, IN=nn.InstanceNorm2d).items():
+                        MMSyncBN=SyncBN, CBN=CBN, GN=nn.GroupNorm, LN=LayerNorm, IN=nn.InstanceNorm2d).items():
     MODELS.register_module(_name, module=_cls)
 
 _NORM_BASES = (_NormBase, nn.GroupNorm, nn.LayerNorm)

@@ -5,7 +5,7 @@ from torch import nn
 from mmdet.models.layers import build_norm_layer, conv_norm
 from mmdet.registry import MODELS
 
-TYPES = dict(BN='bn', FrozenBN='bn', SyncBN='bn', CBN='bn', GN='gn', LN='ln', IN='in')
+TYPES = dict(BN='bn', FrozenBN='bn', SyncBN='bn', MMSyncBN='bn', CBN='bn', GN='gn', LN='ln', IN='in')
 
 
 def norm_cfg(kind, **options):
