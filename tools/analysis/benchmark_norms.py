@@ -71,14 +71,15 @@ def main():
     args = parse_args()
     print(f'{machine()}, {args.dtype or "float32"}\n')
     keep_freed_memory()  # as in every training
+    warmup = min(5, args.repeats)  # the first fill caches and CBN's history
     lines = []
     if args.step:
         steps = {name: whole_step(name, args) for name in args.norms or STEP_NORMS}
-        lines += rows(f'step, {args.step}', alternate(steps, args.repeats, warmup=5), 'SyncBN')
+        lines += rows(f'step, {args.step}', alternate(steps, args.repeats, warmup), 'SyncBN')
     for text in [] if args.step else args.shapes:
         shape = tuple(int(size) for size in text.split('x'))
         steps = {name: make_step(shape, name, args) for name in args.norms or NORMS}
-        times = alternate(steps, args.repeats, warmup=5)  # the first fill caches and CBN's history
+        times = alternate(steps, args.repeats, warmup)
         lines += rows(f'{text}, {args.kernel_size}x{args.kernel_size}', times, 'BN')
     print(markdown(lines))
 
