@@ -56,6 +56,7 @@ __global__ void compare(const T* boxes, const int64_t* order, const int64_t* gro
   masks[(image * n + row) * words + column_word] = suppressed;
 }
 
+// A round needs no barrier at its end: what it leaves in shared memory is read after the first barrier of the next one.
 __global__ void walk(const Word* masks, const int64_t* order, const int64_t* counts, int64_t n, int64_t words,
                      int64_t max_keep, int64_t* keep) {
   extern __shared__ Word suppressed[];
@@ -105,7 +106,6 @@ __global__ void walk(const Word* masks, const int64_t* order, const int64_t* cou
       }
       suppressed[later] = bits;
     }
-    __syncthreads();
   }
 }
 
