@@ -29,9 +29,9 @@ def _translate_launch(source):
     """kernel<<<grid, threads>>>(arguments) to Launch{grid, threads}(kernel, arguments)."""
     start = source.index('<<<')
     end = source.index('>>>(', start)
-    kernel = _callee(source[:start].rstrip())
-    before = source[:start].rstrip().removesuffix(kernel)
-    return (f'{before}cuda_on_cpu::Launch{{{source[start + 3:end]}}}('
+    before = source[:start].rstrip()
+    kernel = _callee(before)
+    return (f'{before.removesuffix(kernel)}cuda_on_cpu::Launch{{{source[start + 3:end]}}}('
             f'[](auto... given) {{ {kernel}(given...); }}, {source[end + 4:]}')
 
 
