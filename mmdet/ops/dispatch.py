@@ -47,6 +47,11 @@ def _say(message):
 kernels = _load()
 
 
+def has_cpu_kernels(tensor):
+    """Whether the tensor lies on the CPU and the extension serves there: for operators that it has for CPUs alone."""
+    return tensor.device.type == 'cpu' and 'cpu' in kernels
+
+
 def backend(device='cpu'):
     """Who computes on this type of device: 'mmdet', the compiled extension, or 'torchvision'."""
     return 'mmdet' if torch.device(device).type in kernels else 'torchvision'

@@ -1,7 +1,7 @@
 """The mean of the input patches under a convolution's output positions."""
 import torch
 
-from mmdet.ops.dispatch import kernels
+from mmdet.ops.dispatch import has_cpu_kernels, kernels
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def mean_patch(x, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1)):
         Tensor: (C, kh, kw), contiguous, float32 or x's dtype where that is wider.
     """
     channels_last = x.is_contiguous(memory_format=torch.channels_last)
-    if x.device.type == 'cpu' and 'cpu' in kernels and channels_last and tuple(stride) == tuple(dilation) == (1, 1):
+    if has_cpu_kernels(x) and channels_last and tuple(stride) == tuple(dilation) == (1, 1):
         return kernels['cpu'].mean_patch(x, *kernel_size, *padding)
     dtype = torch.promote_types(x.dtype, torch.float32)
     sides = list(zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True))

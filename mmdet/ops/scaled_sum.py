@@ -1,7 +1,7 @@
 """A sum of two features that are scaled and shifted by channels."""
 import torch
 
-from mmdet.ops.dispatch import kernels
+from mmdet.ops.dispatch import has_cpu_kernels, kernels
 
 
 @torch.no_grad()
@@ -19,7 +19,7 @@ def scaled_sum(a, b, scale_a, scale_b, offset):
     Returns:
         Tensor: (B, C, H, W), in the features' dtype and b's memory format.
     """
-    if a.device.type == 'cpu' and 'cpu' in kernels:
+    if has_cpu_kernels(a):
         channels_last = b.is_contiguous(memory_format=torch.channels_last)
         memory_format = torch.channels_last if channels_last else torch.contiguous_format
         a, b = (features.contiguous(memory_format=memory_format) for features in (a, b))

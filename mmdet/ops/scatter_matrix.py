@@ -1,7 +1,7 @@
 """The scatter matrix of features: their covariances times the number of positions."""
 import torch
 
-from mmdet.ops.dispatch import kernels
+from mmdet.ops.dispatch import has_cpu_kernels, kernels
 from mmdet.ops.weight_grad import DTYPES
 
 
@@ -20,7 +20,7 @@ def scatter_matrix(x, mean):
     Returns:
         Tensor: (C, C), contiguous, in the dtype of `mean`.
     """
-    if x.device.type == 'cpu' and 'cpu' in kernels and x.dtype in DTYPES and mean.dtype == torch.float32:
+    if has_cpu_kernels(x) and x.dtype in DTYPES and mean.dtype == torch.float32:
         return kernels['cpu'].scatter_matrix(x.contiguous(memory_format=torch.channels_last), mean)
     x = x.to(mean.dtype) - mean.view(-1, 1, 1)
     return torch.nn.grad.conv2d_weight(x, (len(mean), len(mean), 1, 1), x).flatten(1)

@@ -1,7 +1,7 @@
 """The weight gradient of a convolution."""
 import torch
 
-from mmdet.ops.dispatch import kernels
+from mmdet.ops.dispatch import has_cpu_kernels, kernels
 
 DTYPES = {torch.float32, torch.bfloat16}
 LEAST_TILES = 16  # of 4 x 4 output positions; for fewer, what is made of the weights takes longer than what is saved
@@ -27,7 +27,7 @@ def conv2d_weight_grad(x, weight_shape, grad, stride=(1, 1), padding=(0, 0), dil
     Returns:
         Tensor: (Cout, Cin/groups, kh, kw), contiguous, in the widest of float32 and the dtypes of x and grad.
     """
-    if (_num_tiles(grad, 4) >= LEAST_TILES and x.device.type == 'cpu' and 'cpu' in kernels
+    if (_num_tiles(grad, 4) >= LEAST_TILES and has_cpu_kernels(x)
             and {x.dtype, grad.dtype} <= DTYPES and groups == 1 and tuple(weight_shape[2:]) == (3, 3)
             and tuple(stride) == tuple(dilation) == (1, 1)):
         x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
