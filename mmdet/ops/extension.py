@@ -82,7 +82,7 @@ def _register_shapes():
         return torch.empty(size, device=x.device, memory_format=torch.channels_last)
 
     @torch.library.register_fake('mmdet::weight_grad_3x3')
-    def weight_grad_3x3(x, grad, offset, pad_y, pad_x, channels_last, tile=4):
+    def weight_grad_3x3(x, grad, offset, pad_y, pad_x, channels_last, tile=4, scale=1.):
         return torch.empty((grad.size(1), x.size(1), 3, 3), device=x.device,
                            memory_format=_memory_format(channels_last))
 
@@ -171,15 +171,15 @@ def conv_3x3_backward(grad, x, weight, padding, transposed, wants):
 
 
 def _save_weight_grad(ctx, inputs, output):
-    x, grad, offset, *ctx.padding, _, _ = inputs
+    x, grad, offset, *ctx.padding, _, _, scale = inputs
     ctx.save_for_backward(x, grad)
-    ctx.has_offset = offset is not None
+    ctx.is_plain = offset is None and scale == 1
 
 
 def _weight_grad_backward(ctx, grad):
     """It is the output's gradient times the convolution of x, so linear in both."""
     x, output_grad = ctx.saved_tensors
-    if ctx.has_offset or x.dtype != torch.float32 or output_grad.dtype != torch.float32:
-        raise RuntimeError('weight_grad_3x3 has gradients only in float32 and without an offset')
+    if not ctx.is_plain or x.dtype != torch.float32 or output_grad.dtype != torch.float32:
+        raise RuntimeError('weight_grad_3x3 has gradients only in float32, without an offset or a scale')
     return (torch.ops.mmdet.conv_3x3(output_grad, grad, None, *ctx.padding, True),
             torch.ops.mmdet.conv_3x3(x, grad, None, *ctx.padding, False), *[None] * 5)

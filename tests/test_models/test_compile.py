@@ -18,6 +18,7 @@ NORMS = {'GN': dict(type='GN', num_groups=8), 'CBN': dict(type='CBN'), 'SyncBN':
 @pytest.fixture(autouse=True)
 def nothing_compiled_before():
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
 
 
 def with_norm(name):

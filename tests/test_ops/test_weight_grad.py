@@ -21,11 +21,11 @@ def check(result, expected, tolerance=1e-5):
     torch.testing.assert_close(result.double().cpu(), expected, rtol=0, atol=tolerance * max(scale, 1e-30) * 10)
 
 
-@pytest.mark.parametrize('tile', [4, 7])
+@pytest.mark.parametrize('tile', [4, 7, 8])
 @pytest.mark.parametrize('channels_last', [False, True])
 @pytest.mark.parametrize('x_shape, cout, padding', [
     ((1, 1, 3, 3), 1, (1, 1)), ((2, 3, 4, 4), 5, (0, 0)), ((1, 33, 9, 6), 17, (1, 1)), ((3, 64, 7, 7), 65, (1, 1)),
-    ((2, 40, 5, 13), 24, (2, 0)), ((1, 16, 3, 50), 16, (0, 2)), ((70, 8, 7, 7), 8, (1, 1)),
+    ((2, 40, 5, 13), 24, (2, 0)), ((1, 16, 3, 50), 16, (0, 2)), ((150, 8, 7, 7), 8, (1, 1)),
     ((2, 600, 8, 8), 300, (1, 1))])
 def test_every_shape(extension, device, x_shape, cout, padding, channels_last, tile):
     """Channels that fill no vector, sides that fill no tile, more tiles and channels than are taken at once."""
@@ -40,9 +40,10 @@ def test_every_shape(extension, device, x_shape, cout, padding, channels_last, t
     assert result.is_contiguous(memory_format=memory_format)
     check(result, expected, tolerance)
     shifted = grad + offset.view(-1, 1, 1)
-    check(torch.ops.mmdet.weight_grad_3x3(x, shifted, offset, *padding, False, tile), expected, tolerance)
+    result = torch.ops.mmdet.weight_grad_3x3(x, shifted, offset, *padding, channels_last, tile, -.25)
+    check(result, expected / -4, tolerance)
     x, grad = (tensor.contiguous(memory_format=memory_format) for tensor in (x, grad))
-    check(conv2d_weight_grad(x, expected.shape, grad, padding=padding, rough=tile == 7), expected, tolerance)
+    check(conv2d_weight_grad(x, expected.shape, grad, padding=padding, rough=tile > 4), expected, tolerance)
 
 
 @pytest.mark.parametrize('options', [
@@ -58,8 +59,8 @@ def test_every_convolution(served_by, device, options):
     check(result, expected, tolerance)
     offset = torch.arange(8., device=device, dtype=dtype)
     shifted = grad.to(device, dtype) + offset.view(-1, 1, 1)
-    result = conv2d_weight_grad(x.to(device), expected.shape, shifted, **options, offset=offset)
-    check(result, expected, 4 * tolerance)
+    result = conv2d_weight_grad(x.to(device), expected.shape, shifted, **options, offset=offset, scale=2.5)
+    check(result, 2.5 * expected, 4 * tolerance)
 
 
 @pytest.mark.parametrize('channels', [16, 21])
@@ -114,17 +115,17 @@ def test_serves_where_it_is_faster(extension, monkeypatch):
 def test_larger_tiles_serve_where_they_fit(extension, monkeypatch):
     """Where the error may be larger and they leave little of a map over."""
     called = []
-    monkeypatch.setitem(weight_grad.kernels, 'cpu', Recorder(called, weight_grad.kernels['cpu'], -1))
-    for shape in ((40, 4, 7, 7), (10, 4, 14, 14), (10, 4, 8, 8), (1, 4, 40, 40), (2, 4, 20, 20), (2, 4, 40, 40),
+    monkeypatch.setitem(weight_grad.kernels, 'cpu', Recorder(called, weight_grad.kernels['cpu'], -2))
+    for shape in ((40, 4, 7, 7), (10, 4, 14, 14), (10, 4, 8, 8), (40, 4, 8, 8), (1, 4, 40, 40), (2, 4, 20, 20),
                   (1, 4, 84, 84)):
         for rough in (False, True):
             conv2d_weight_grad(torch.randn(shape), (4, 4, 3, 3), torch.randn(shape), padding=(1, 1), rough=rough)
-    assert called == [4, 7, 4, 7, 4, 4, 4, 4, 4, 4, 4, 7, 4, 7]
+    assert called == [4, 7, 4, 7, 4, 4, 4, 8, 4, 8, 4, 4, 4, 7]
 
 
 def test_no_such_tile(extension):
     x = torch.zeros(1, 4, 8, 8).contiguous(memory_format=torch.channels_last)
-    with pytest.raises(RuntimeError, match='tiles are of 4 or 7'):
+    with pytest.raises(RuntimeError, match='tiles are of 4, 7 or 8'):
         torch.ops.mmdet.weight_grad_3x3(x, x, None, 1, 1, False, 5)
 
 

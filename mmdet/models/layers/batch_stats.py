@@ -52,18 +52,21 @@ class _Normalize(Function):
     @once_differentiable
     def backward(ctx, grad):
         y, weight, mean, variance = ctx.saved_tensors
-        sums = weight.new_zeros(2, len(weight))
-        if y.numel():  # torch's kernel divides by zero
-            sums = torch.stack(torch.ops.aten.native_batch_norm_backward(
-                grad, y, weight, mean, variance, None, None, False, ctx.eps, [False, True, True])[1:])
+        if y.numel():
+            sums = torch.ops.aten.native_batch_norm_backward(
+                grad, y, weight, mean, variance, None, None, False, ctx.eps, [False, True, True])[1:]
+        else:  # by which torch's kernel divides
+            sums = weight.new_zeros(2, len(weight))
         grad_weight, grad_bias = sums
         if ctx.group is not None:
-            sums = sums.clone()
+            sums = torch.stack([grad_weight, grad_bias])
             dist.all_reduce(sums, group=ctx.group)
         scale = torch.rsqrt(variance + ctx.eps)
-        slope = -weight * scale.square() * sums[0] / ctx.count
-        offset = -weight * scale * sums[1] / ctx.count - slope * mean
-        return scaled_sum(grad, y, weight * scale, slope, offset), grad_weight, grad_bias, *[None] * 5
+        scaled_weight = weight * scale
+        share = scaled_weight / -ctx.count
+        slope = share * scale * sums[0]
+        offset = torch.addcmul(share * sums[1], slope, mean, value=-1)
+        return scaled_sum(grad, y, scaled_weight, slope, offset), grad_weight, grad_bias, *[None] * 5
 
 
 def normalize(y: Tensor, norm: _BatchNorm, mean: Tensor, variance: Tensor, count, group=None) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdet.ops import cbn_statistics
+from mmdet.ops.dispatch import has_cpu_kernels
 
 from .batch_stats import measure, normalize, track
 from .patch_stats import mean_patch, variance_slope
@@ -87,14 +88,18 @@ class CBN(nn.BatchNorm2d):
         """norm(conv(x)) for the input `x` of the convolution."""
         if not self.training:
             return super().forward(conv(x))
+        if not isinstance(conv, nn.Conv2d):
+            raise TypeError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
+        contiguous = has_cpu_kernels(x) and x.is_contiguous() and conv.weight.is_contiguous()
+        if contiguous:  # the kernels read channels-last: once there, once back, not for each of them
+            x = x.contiguous(memory_format=torch.channels_last)
         y = conv(x)
         with torch.autocast(y.device.type, enabled=False):
-            return self._train(x, conv, y)
+            out = self._train(x, conv, y)
+        return out.contiguous() if contiguous else out
 
     @torch.compiler.disable
     def _train(self, x, conv, y):
-        if not isinstance(conv, nn.Conv2d):
-            raise TypeError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
         if y.numel() == y.shape[1]:
             raise ValueError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
         mean, variance = measure(y)

@@ -38,9 +38,8 @@ def variance_slope(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, patch: T
     if _is_pointwise(conv) and cin * (share * count + cout) < count * cout:
         slope = conv.weight.detach().to(mean.dtype).flatten(1) @ ops.scatter_matrix(x, patch.flatten())
         return slope.view_as(conv.weight).mul_(2 / count)
-    slope = ops.conv2d_weight_grad(x, conv.weight.shape, y.detach(), conv.stride, padding, conv.dilation, conv.groups,
-                                   mean, rough=True)
-    return slope.mul_(2 / count)
+    return ops.conv2d_weight_grad(x, conv.weight.shape, y.detach(), conv.stride, padding, conv.dilation, conv.groups,
+                                  offset=mean, scale=2 / count, rough=True)
 
 
 def _is_pointwise(conv):

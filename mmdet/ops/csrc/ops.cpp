@@ -22,10 +22,10 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
   // x (B, Cin, H, W), weight (Cout, Cin, 3, 3), all float32 -> (B, Cout, H', W') channels-last. Transposed: x is the
   // gradient (B, Cout, H', W'), the result that of the input. On the CPU, of stride 1, as the next.
   m.def("conv_3x3(Tensor x, Tensor weight, Tensor? bias, int pad_y, int pad_x, bool transposed) -> Tensor");
-  // x (B, Cin, H, W), grad (B, Cout, H', W'), offset (Cout) off grad -> float32 (Cout, Cin, 3, 3).
+  // x (B, Cin, H, W), grad (B, Cout, H', W'), offset (Cout) off grad -> float32 (Cout, Cin, 3, 3), times the scale.
   m.def(
       "weight_grad_3x3(Tensor x, Tensor grad, Tensor? offset, int pad_y, int pad_x, bool channels_last, "
-      "int tile=4) -> Tensor");
+      "int tile=4, float scale=1) -> Tensor");
   // x (B, C, H, W), mean (C) -> float32 (C, C), the sum over all positions of x - mean times itself. On the CPU.
   m.def("scatter_matrix(Tensor x, Tensor mean) -> Tensor");
   // x (B, C, H, W) channels-last -> (C, kh, kw), the mean of the patches under a convolution's output positions, of

@@ -81,14 +81,14 @@ MMDET_INLINE void gather_rows(const Image& image, int64_t n, int64_t top, int64_
     const float sign = which == 0 ? 1 : -1;
     for (int64_t channel = 0; channel < channels; channel += kLanes) {
       Vector<kLanes> line[kSize], points[kPoints];
-#pragma GCC unroll 9
+#pragma GCC unroll 10
       for (int j = 0; j < kSize; ++j) {
         const float* even = memory + j * channels + channel;
         line[j] = Kernel::load(even) + sign * Kernel::load(even + kSize * channels);
       }
       Kernel::template transform<kTile, kSize>(line, 1, points);
       const int64_t place = tile * Kernel::kWidth + channel % Kernel::kWidth;
-#pragma GCC unroll 9
+#pragma GCC unroll 10
       for (int point = 0; point < kPoints; ++point) {
         Kernel::store(panels.at((which - point_rows.begin) * kPoints + point, channel / Kernel::kWidth) + place,
                       points[point]);

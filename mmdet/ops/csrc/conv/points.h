@@ -13,6 +13,8 @@ template <>
 constexpr std::array<double, 2> kPairs<4>{0.70710678118654752, 1.41421356237309505};
 template <>
 constexpr std::array<double, 4> kPairs<7>{0.25, 0.6, 1, 2};
+template <>
+constexpr std::array<double, 4> kPairs<8>{0.4, 0.85, 1.25, 2.2};
 
 template <int kTile>
 constexpr int kNumPoints = kTile + 2;
