@@ -13,6 +13,15 @@ def weighted_mean(loss, weight, avg_factor):
     return loss.sum() / (max(loss.numel(), 1) if avg_factor is None else avg_factor)
 
 
+def build_box_loss(cfg, reg_decoded_bbox, head):
+    """The loss that a head's `loss_bbox` names; ValueError where it compares boxes and the head gives it offsets."""
+    loss = MODELS.build(cfg)
+    if getattr(loss, 'compares_boxes', False) and not reg_decoded_bbox:
+        raise ValueError(f"{head}: loss_bbox.type={cfg['type']!r} compares boxes, not offsets; "
+                         'set reg_decoded_bbox=True')
+    return loss
+
+
 def accuracy(scores, labels, weight):
     """Percent, 0-dim: how many rows of (N, C) `scores` are highest at their label, over rows of non-zero `weight`."""
     hit = (scores.argmax(dim=1) == labels).float() * weight

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from mmdet.models.layers import Conv2d, ConvModule
+from mmdet.models.losses import build_box_loss
 from mmdet.ops import nms_images
 from mmdet.registry import MODELS, TASK_UTILS
 
@@ -20,6 +21,7 @@ class RPNHead(BaseModule):
         in_channels, feat_channels: channels of the features and of the head's convolution.
         num_convs: 3x3 convolutions before the two outputs.
         anchor_generator, bbox_coder, loss_cls, loss_bbox: configs of the parts.
+        reg_decoded_bbox: loss_bbox compares boxes in pixels instead of offsets, as losses of IoU need it.
         train_cfg: assigner, sampler, allowed_border (pixels an anchor may leave the image; negative: any) and
             pos_weight (loss weight of positives; not positive: 1).
     """
@@ -29,7 +31,7 @@ class RPNHead(BaseModule):
                                        ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]),
                  bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
                  loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
-                 loss_bbox=dict(type='L1Loss'),
+                 loss_bbox=dict(type='L1Loss'), reg_decoded_bbox=False,
                  train_cfg=None, test_cfg=None,
                  init_cfg=dict(type='Normal', layer='Conv2d', std=0.01)):
         super().__init__(init_cfg)
@@ -39,7 +41,8 @@ class RPNHead(BaseModule):
         self.anchor_generator = TASK_UTILS.build(anchor_generator)
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.loss_cls = MODELS.build(loss_cls)
-        self.loss_bbox = MODELS.build(loss_bbox)
+        self.reg_decoded_bbox = reg_decoded_bbox
+        self.loss_bbox = build_box_loss(loss_bbox, reg_decoded_bbox, 'rpn_head')
         self.test_cfg = test_cfg
         if train_cfg:
             self.assigner = TASK_UTILS.build(train_cfg['assigner'])
@@ -85,9 +88,13 @@ class RPNHead(BaseModule):
 
         index = sample.index[:, :sample.max_positive, None]
         objects = matched.gather(1, index[..., 0]).clamp(min=0)[..., None].expand(-1, -1, 4)
-        target = self.bbox_coder.encode(anchors[index[..., 0]], gt.boxes.gather(1, objects))
-        loss_bbox = self.loss_bbox(deltas.gather(1, index.expand(-1, -1, 4)), target,
-                                   sample.positive[:, :sample.max_positive, None], avg_factor)
+        pred, boxes, target = (deltas.gather(1, index.expand(-1, -1, 4)), anchors[index[..., 0]],
+                               gt.boxes.gather(1, objects))
+        if self.reg_decoded_bbox:
+            pred = self.bbox_coder.decode(boxes, pred)
+        else:
+            target = self.bbox_coder.encode(boxes, target)
+        loss_bbox = self.loss_bbox(pred, target, sample.positive[:, :sample.max_positive, None], avg_factor)
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from mmdet.models.layers import ConvModule
-from mmdet.models.losses import accuracy
+from mmdet.models.losses import accuracy, build_box_loss
 from mmdet.ops import batched_nms
 from mmdet.registry import MODELS, TASK_UTILS
 
@@ -69,13 +69,14 @@ class ConvFCBBoxHead(BaseModule):
         conv_out_channels, fc_out_channels: width of the layers.
         num_classes: K.
         reg_class_agnostic: one box a region instead of one a class.
+        reg_decoded_bbox: loss_bbox compares boxes in pixels instead of offsets, as losses of IoU need it.
         norm_cfg: norm after each convolution.
         bbox_coder, loss_cls, loss_bbox: configs of the parts.
     """
 
     def __init__(self, num_shared_convs=0, num_shared_fcs=0, num_cls_convs=0, num_cls_fcs=0, num_reg_convs=0,
                  num_reg_fcs=0, in_channels=256, roi_feat_size=7, conv_out_channels=256, fc_out_channels=1024,
-                 num_classes=80, reg_class_agnostic=False,
+                 num_classes=80, reg_class_agnostic=False, reg_decoded_bbox=False,
                  bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
                  loss_cls=dict(type='CrossEntropyLoss'),
                  loss_bbox=dict(type='SmoothL1Loss'),
@@ -85,7 +86,8 @@ class ConvFCBBoxHead(BaseModule):
         self.reg_class_agnostic = reg_class_agnostic
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.loss_cls = MODELS.build(loss_cls)
-        self.loss_bbox = MODELS.build(loss_bbox)
+        self.reg_decoded_bbox = reg_decoded_bbox
+        self.loss_bbox = build_box_loss(loss_bbox, reg_decoded_bbox, 'bbox_head')
 
         def convs(num, channels):
             return nn.ModuleList(ConvModule(conv_out_channels if i else channels, conv_out_channels, 3, padding=1,
@@ -156,9 +158,12 @@ class ConvFCBBoxHead(BaseModule):
                       acc=accuracy(cls_score, labels, weight))
         label = labels[positive]
         foreground = (label < self.num_classes).float()
-        target = self.bbox_coder.encode(rois[positive, 1:], gt_boxes)
-        losses['loss_bbox'] = self.loss_bbox(self._of_class(bbox_pred, positive, label), target, foreground[:, None],
-                                             num_rows)
+        pred, boxes = self._of_class(bbox_pred, positive, label), rois[positive, 1:]
+        if self.reg_decoded_bbox:
+            pred, target = self.bbox_coder.decode(boxes, pred), gt_boxes
+        else:
+            target = self.bbox_coder.encode(boxes, gt_boxes)
+        losses['loss_bbox'] = self.loss_bbox(pred, target, foreground[:, None], num_rows)
         return losses
 
     def _of_class(self, bbox_pred, row, label):
