@@ -18,6 +18,8 @@ OPEN_MMLAB = {
     'detectron2/resnet50_caffe': 'resnet50_msra-5891d200.pth',
     'detectron2/resnet101_caffe': 'resnet101_msra-6cc46731.pth',
     'contrib/resnet50_gn': 'resnet50_gn_thangvubk-ad1730dd.pth',
+    'jhu/resnet50_gn_ws': 'resnet50_gn_ws-15beedd8.pth',
+    'jhu/resnet101_gn_ws': 'resnet101_gn_ws-3e3c308c.pth',
 }
 CONNECT_TIMEOUT = 30  # seconds
 

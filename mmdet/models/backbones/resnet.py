@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from mmdet.models.layers import Conv2d, build_norm_layer, conv_norm, freeze_norm
+from mmdet.models.layers import build_conv_layer, build_norm_layer, conv_norm, freeze_norm
 from mmdet.registry import MODELS
 
 
@@ -21,18 +21,18 @@ class _Block(BaseModule):
         stride: of the block, taken by the shortcut where the shape changes.
     """
 
-    def __init__(self, convs, stride, norm_cfg, with_cp):
+    def __init__(self, convs, stride, conv_cfg, norm_cfg, with_cp):
         super().__init__()
         self.norm_names = []
         for i, (inp, out, kernel_size, *rest) in enumerate(convs, 1):
-            self.add_module(f'conv{i}', Conv2d(inp, out, kernel_size, *rest, bias=False))
+            self.add_module(f'conv{i}', build_conv_layer(conv_cfg, inp, out, kernel_size, *rest, bias=False))
             name, norm = build_norm_layer(norm_cfg, out, postfix=i)
             self.add_module(name, norm)
             self.norm_names.append(name)
         self.downsample = None
         inp, out = convs[0][0], convs[-1][1]
         if stride != 1 or inp != out:
-            self.downsample = nn.Sequential(Conv2d(inp, out, 1, stride, bias=False),
+            self.downsample = nn.Sequential(build_conv_layer(conv_cfg, inp, out, 1, stride, bias=False),
                                             build_norm_layer(norm_cfg, out)[1])
         self.with_cp = with_cp
 
@@ -58,19 +58,19 @@ class BasicBlock(_Block):
     """Two 3x3 convolutions."""
     expansion = 1
 
-    def __init__(self, inplanes, planes, stride, dilation, style, norm_cfg, with_cp):
+    def __init__(self, inplanes, planes, stride, dilation, style, conv_cfg, norm_cfg, with_cp):
         super().__init__([(inplanes, planes, 3, stride, dilation, dilation), (planes, planes, 3, 1, 1)], stride,
-                         norm_cfg, with_cp)
+                         conv_cfg, norm_cfg, with_cp)
 
 
 class Bottleneck(_Block):
     """1x1, 3x3 and 1x1 convolutions; the stride lies in the 3x3 (style 'pytorch') or the first 1x1 ('caffe')."""
     expansion = 4
 
-    def __init__(self, inplanes, planes, stride, dilation, style, norm_cfg, with_cp):
+    def __init__(self, inplanes, planes, stride, dilation, style, conv_cfg, norm_cfg, with_cp):
         first, second = (stride, 1) if style == 'caffe' else (1, stride)
         super().__init__([(inplanes, planes, 1, first), (planes, planes, 3, second, dilation, dilation),
-                          (planes, planes * 4, 1)], stride, norm_cfg, with_cp)
+                          (planes, planes * 4, 1)], stride, conv_cfg, norm_cfg, with_cp)
 
 
 @MODELS.register_module()
@@ -85,7 +85,7 @@ class ResNet(BaseModule):
         style: 'pytorch' or 'caffe': where a bottleneck's stride lies.
         frozen_stages: stages up to this one (0: the stem alone, -1: none) keep their weights and statistics.
         norm_eval: BN layers keep their running statistics in training.
-        norm_cfg: the norm layer, for build_norm_layer.
+        conv_cfg, norm_cfg: the convolutions, for build_conv_layer, and the norm layer, for build_norm_layer.
         with_cp: recompute activations in the backward pass to save memory.
         zero_init_residual: start each block as the identity (random initialization only).
         init_cfg: usually dict(type='Pretrained', checkpoint=...).
@@ -95,7 +95,7 @@ class ResNet(BaseModule):
 
     def __init__(self, depth, in_channels=3, stem_channels=None, base_channels=64, num_stages=4, strides=(1, 2, 2, 2),
                  dilations=(1, 1, 1, 1), out_indices=(0, 1, 2, 3), style='pytorch', frozen_stages=-1,
-                 norm_cfg=dict(type='BN', requires_grad=True),
+                 conv_cfg=None, norm_cfg=dict(type='BN', requires_grad=True),
                  norm_eval=True, with_cp=False, zero_init_residual=True, init_cfg=None):
         super().__init__(init_cfg)
         if depth not in self.arch_settings:
@@ -107,7 +107,7 @@ class ResNet(BaseModule):
                              f'and frozen_stages={frozen_stages}')
         block, depths = self.arch_settings[depth]
         inplanes = stem_channels or base_channels
-        self.conv1 = Conv2d(in_channels, inplanes, 7, 2, 3, bias=False)
+        self.conv1 = build_conv_layer(conv_cfg, in_channels, inplanes, 7, 2, 3, bias=False)
         self.stem_norm, norm = build_norm_layer(norm_cfg, inplanes, postfix=1)
         self.add_module(self.stem_norm, norm)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -115,8 +115,8 @@ class ResNet(BaseModule):
             planes = base_channels * 2 ** i
             blocks = []
             for j in range(depths[i]):
-                blocks.append(block(inplanes, planes, strides[i] if j == 0 else 1, dilations[i], style, norm_cfg,
-                                    with_cp))
+                blocks.append(block(inplanes, planes, strides[i] if j == 0 else 1, dilations[i], style, conv_cfg,
+                                    norm_cfg, with_cp))
                 inplanes = planes * block.expansion
             self.add_module(f'layer{i + 1}', nn.Sequential(*blocks))
         self.num_stages = num_stages

@@ -88,7 +88,7 @@ class CBN(nn.BatchNorm2d):
         """norm(conv(x)) for the input `x` of the convolution."""
         if not self.training:
             return super().forward(conv(x))
-        if not isinstance(conv, nn.Conv2d):
+        if type(conv).forward is not nn.Conv2d.forward:  # its statistics are expanded in conv.weight
             raise TypeError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
         contiguous = has_cpu_kernels(x) and x.is_contiguous() and conv.weight.is_contiguous()
         if contiguous:  # the kernels read channels-last: once there, once back, not for each of them
