@@ -182,4 +182,4 @@ def _weight_grad_backward(ctx, grad):
     if not ctx.is_plain or x.dtype != torch.float32 or output_grad.dtype != torch.float32:
         raise RuntimeError('weight_grad_3x3 has gradients only in float32, without an offset or a scale')
     return (torch.ops.mmdet.conv_3x3(output_grad, grad, None, *ctx.padding, True),
-            torch.ops.mmdet.conv_3x3(x, grad, None, *ctx.padding, False), *[None] * 5)
+            torch.ops.mmdet.conv_3x3(x, grad, None, *ctx.padding, False), *[None] * 6)
