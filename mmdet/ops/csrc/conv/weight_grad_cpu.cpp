@@ -118,28 +118,23 @@ constexpr int row_at(int place) {
   return kFirstPair<kTile> == 1 || place < middle ? place : place == middle ? last : place - 1;
 }
 
-// Writes a worker's share of the rows of points and parts of output channels; returns how many tasks it has. Whole rows
-// come first: so the workers read the same tiles at the same time, and only one of them from memory.
+// Writes a worker's share of the rows of points and parts of output channels; returns how many tasks it has.
 template <int kTile>
 MMDET_INLINE int make_tasks(const Work& work, int64_t worker, Task* tasks) {
   constexpr int kPoints = kNumPoints<kTile>;
   const int64_t parts = work.num_parts, num_tasks = kPoints * parts;
   const int64_t first = worker * num_tasks / work.num_workers, last = (worker + 1) * num_tasks / work.num_workers;
   int count = 0;
-  for (const bool whole : {true, false}) {
-    for (int64_t place = first / parts; place * parts < last;) {
-      const int64_t part = std::max(first, place * parts), end_part = std::min(last, (place + 1) * parts);
-      const int row = row_at<kTile>(static_cast<int>(place));
-      const bool is_whole = end_part - part == parts, paired = row >= kFirstPair<kTile> && row < kPoints - 1;
-      const bool second = paired && (row - kFirstPair<kTile>) % 2 == 1;
-      const bool both = paired && !second && is_whole && (place + 2) * parts <= last;
-      if (is_whole == whole) {
-        tasks[count++] = {{second ? row - 1 : row, second, both || second ? 2 : 1},
-                          (part - place * parts) * work.sums.panels / parts,
-                          (end_part - place * parts) * work.sums.panels / parts};
-      }
-      place += both ? 2 : 1;
-    }
+  for (int64_t place = first / parts; place * parts < last;) {
+    const int64_t part = std::max(first, place * parts), end_part = std::min(last, (place + 1) * parts);
+    const int row = row_at<kTile>(static_cast<int>(place));
+    const bool paired = row >= kFirstPair<kTile> && row < kPoints - 1;
+    const bool second = paired && (row - kFirstPair<kTile>) % 2 == 1;
+    const bool both = paired && !second && end_part - part == parts && (place + 2) * parts <= last;
+    tasks[count++] = {{second ? row - 1 : row, second, both || second ? 2 : 1},
+                      (part - place * parts) * work.sums.panels / parts,
+                      (end_part - place * parts) * work.sums.panels / parts};
+    place += both ? 2 : 1;
   }
   return count;
 }
