@@ -22,7 +22,7 @@ class DetDataSample(BaseDataElement):
     Boxes are (N, 4) float32 xyxy pixels: of the resized image in gt_instances, ignored_instances and proposals, of the
     original image in pred_instances.
     """
-    gt_instances = _instances('_gt_instances', 'bboxes (N, 4), labels (N,) int64, masks: BitmapMasks or PolygonMasks.')
+    gt_instances = _instances('_gt_instances', 'bboxes (N, 4), labels (N,) int64, masks: BitmapMasks.')
     ignored_instances = _instances('_ignored_instances', 'Crowds, with the fields of gt_instances.')
     proposals = _instances('_proposals', 'bboxes (N, 4), scores (N,).')
     pred_instances = _instances('_pred_instances', 'bboxes (N, 4), scores (N,), labels (N,), masks: PastedMasks from '

@@ -104,12 +104,10 @@ class DetLocalVisualizer(Visualizer):
 
 def mask_pieces(masks) -> list[tuple[np.ndarray, int, int]]:
     """Each mask's window as (h, w) bool with its left and top; of (N, H, W) or masks of mmdet.structures."""
-    if isinstance(masks, (BitmapMasks, PolygonMasks)):
+    if isinstance(masks, (BitmapMasks, PastedMasks, PolygonMasks)):
         windows = masks.windows
         return [(piece.astype(bool), int(x), int(y))
                 for piece, (x, y, _, _) in zip(windows.pieces(), windows.boxes, strict=True)]
-    if isinstance(masks, PastedMasks):
-        masks = masks.to_tensor()
     pieces = []
     for mask in _array(masks).astype(bool):
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

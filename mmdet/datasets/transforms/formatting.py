@@ -15,7 +15,8 @@ class PackDetInputs(BaseTransform):
     """Pack one image: dict(inputs=(3, H, W) tensor of the image's dtype, BGR; data_samples=DetDataSample).
 
     `inputs` is a view of the (H, W, 3) image: channels-last memory, as the network wants it.
-    Instances flagged in gt_ignore_flags go to ignored_instances, the others to gt_instances.
+    Instances flagged in gt_ignore_flags go to ignored_instances, the others to gt_instances. Their masks are BitmapMasks:
+    this is where, in a loader's worker, polygons are rasterized.
 
     Args:
         meta_keys: keys of the results that become the sample's metainfo, as far as they are there.
@@ -28,6 +29,8 @@ class PackDetInputs(BaseTransform):
     def transform(self, results: dict) -> dict:
         inputs = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(results['img']))).permute(2, 0, 1)
         fields = {name: results[key] for key, name in _FIELDS.items() if key in results}
+        if 'masks' in fields:
+            fields['masks'] = fields['masks'].to_bitmap()
         sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
         ignored = results.get('gt_ignore_flags', np.zeros(len(next(iter(fields.values()), ())), bool))
         sample.gt_instances = _pick(fields, ~ignored)

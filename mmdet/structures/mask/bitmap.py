@@ -1,5 +1,5 @@
 """BitmapMasks: instance masks as pixels."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import mmcv
 import numpy as np
@@ -11,51 +11,53 @@ from .windows import MaskWindows, positions
 
 
 class BitmapMasks:
-    """The 0/1 masks of one image, with mmdetection's interface.
-
-    Held either as `masks` (N, H, W) or as `windows`, whichever was asked for last; the transforms work on the windows,
-    and a pickle carries the windows.
+    """The 0/1 masks of one image, with mmdetection's interface; held as `windows`, each mask cut to its tight window.
 
     Args:
-        masks: (N, H, W) array, list of (H, W) arrays, or MaskWindows.
+        masks: (N, H, W) array or list of (H, W) arrays, in which what is not 0 is foreground, or MaskWindows.
         height, width: size of the image in pixels.
     """
 
     def __init__(self, masks: np.ndarray | Sequence[np.ndarray] | MaskWindows, height: int, width: int):
         self.height, self.width = int(height), int(width)
-        if isinstance(masks, MaskWindows):
-            self._masks, self._windows = None, masks
-            return
-        masks = np.stack(masks) if len(masks) else np.empty((0, height, width), np.uint8)
-        if masks.shape[1:] != (height, width):
-            raise ValueError(f'masks of shape {masks.shape} given for an image of height {height}, width {width}')
-        self._masks, self._windows = masks, None
+        self.windows = masks if isinstance(masks, MaskWindows) else self._pack(masks)
+
+    def _pack(self, masks: np.ndarray | Sequence[np.ndarray]) -> MaskWindows:
+        for mask in masks:
+            if mask.shape != (self.height, self.width):
+                raise ValueError(f'a mask of shape {mask.shape} is given for an image of height {self.height}, '
+                                 f'width {self.width}')
+        return MaskWindows.pack([mask.astype(bool).view(np.uint8) for mask in masks], [(0, 0)] * len(masks))
 
     @property
     def masks(self) -> np.ndarray:
-        """(N, H, W); what is written into it stays."""
-        if self._masks is None:
-            self._masks, self._windows = self._windows.paint(self.height, self.width), None
-        return self._masks
+        """(N, H, W) uint8, painted at each call and read-only; assign an array to change the masks."""
+        painted = self.windows.paint(self.height, self.width)
+        painted.flags.writeable = False
+        return painted
 
-    @property
-    def windows(self) -> MaskWindows:
-        """Every mask cut to its tight window."""
-        if self._windows is None:
-            pieces = [mask.astype(bool).view(np.uint8) for mask in self._masks]
-            self._masks, self._windows = None, MaskWindows.pack(pieces, [(0, 0)] * len(pieces))
-        return self._windows
+    @masks.setter
+    def masks(self, masks: np.ndarray | Sequence[np.ndarray]) -> None:
+        self.windows = self._pack(masks)
 
-    def __getstate__(self):
-        return dict(height=self.height, width=self.width, _masks=None, _windows=self.windows)
+    def __getstate__(self) -> dict:
+        # A loader's worker sends every byte of this through a pipe.
+        pixels, boxes = self.windows
+        return dict(height=self.height, width=self.width, bits=np.packbits(pixels), boxes=boxes)
 
-    def __len__(self):
-        return len(self._windows.boxes if self._masks is None else self._masks)
+    def __setstate__(self, state: dict) -> None:
+        self.height, self.width = state['height'], state['width']
+        boxes = state['boxes']
+        num_pixels = int((boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum())
+        self.windows = MaskWindows(np.unpackbits(state['bits'], count=num_pixels), boxes)
 
-    def __iter__(self):
+    def __len__(self) -> int:
+        return len(self.windows.boxes)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.masks)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'BitmapMasks(num_masks={len(self)}, height={self.height}, width={self.width})'
 
     def __getitem__(self, index) -> 'BitmapMasks':
@@ -100,15 +102,22 @@ class BitmapMasks:
         dx, dy = (offset, 0) if direction == 'horizontal' else (0, offset)
         return BitmapMasks(self.windows.shift(dx, dy, *out_shape), *out_shape)
 
-    def crop_and_resize(self, bboxes, out_shape: tuple[int, int], inds, device='cpu',
+    def crop_and_resize(self, bboxes: np.ndarray | torch.Tensor, out_shape: tuple[int, int],
+                        inds: np.ndarray | torch.Tensor, device: str | torch.device = 'cpu',
                         binarize: bool = True) -> 'BitmapMasks':
-        """RoIAlign of mask inds[i] in box bboxes[i] (R, 4) to (h, w), thresholded at 0.5 when `binarize`."""
+        """RoIAlign of mask inds[i] in box bboxes[i] (R, 4) to (h, w), thresholded at 0.5.
+
+        Raises ValueError for binarize=False: these masks hold no shares.
+        """
+        if not binarize:
+            raise ValueError('BitmapMasks.crop_and_resize: masks are 0 or 1, so binarize=False cannot be had; '
+                             'mmdet.ops.crop_masks gives the share of each bin')
         bboxes = torch.as_tensor(bboxes, dtype=torch.float32, device=device)
         inds = torch.as_tensor(inds, dtype=torch.int64, device=device)
         images = self.to_tensor(torch.float32, device)[inds, None]
         rois = torch.cat([torch.arange(len(bboxes), device=device, dtype=torch.float32)[:, None], bboxes], dim=1)
         values = ops.roi_align(images, rois, tuple(out_shape), 1.0, 0, True)[:, 0].cpu().numpy()
-        return BitmapMasks((values >= 0.5).astype(np.uint8) if binarize else values, *out_shape)
+        return BitmapMasks(values >= 0.5, *out_shape)
 
     @property
     def areas(self) -> np.ndarray:
@@ -120,15 +129,15 @@ class BitmapMasks:
         return self.windows.boxes.astype(np.float32)
 
     def to_ndarray(self) -> np.ndarray:
-        """The masks, (N, H, W)."""
-        return self.masks
+        """The masks, (N, H, W) uint8."""
+        return self.windows.paint(self.height, self.width)
 
     def to_bitmap(self) -> 'BitmapMasks':
         return self
 
-    def to_tensor(self, dtype, device) -> torch.Tensor:
+    def to_tensor(self, dtype: torch.dtype, device: str | torch.device) -> torch.Tensor:
         """The masks as a tensor (N, H, W)."""
-        return torch.as_tensor(self.masks).to(device=device, dtype=dtype)
+        return torch.from_numpy(self.to_ndarray()).to(device=device, dtype=dtype)
 
 
 def flip_axes(flip_direction: str) -> tuple[bool, bool]:

@@ -1,5 +1,5 @@
 """PolygonMasks: instance masks as polygons."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import mmcv
 import numpy as np
@@ -20,26 +20,19 @@ class PolygonMasks:
     def __init__(self, masks: list[list[np.ndarray]], height: int, width: int):
         self.masks = masks
         self.height, self.width = int(height), int(width)
-        self._windows = None
 
     @property
     def windows(self) -> MaskWindows:
-        """Every object rasterized by pycocotools, in its own box only."""
-        if self._windows is None:
-            self._windows = MaskWindows.draw(self.masks, self.height, self.width)
-        return self._windows
+        """Every object as pycocotools rasterizes it, in its own box only; computed at each call."""
+        return MaskWindows.draw(self.masks, self.height, self.width)
 
-    def __getstate__(self):
-        self.windows  # noqa: B018  rasterized where it is pickled: in the loader's worker
-        return self.__dict__
-
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.masks)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[np.ndarray]]:
         return iter(self.masks)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'PolygonMasks(num_masks={len(self)}, height={self.height}, width={self.width})'
 
     def __getitem__(self, index) -> 'PolygonMasks':
@@ -89,7 +82,8 @@ class PolygonMasks:
         moved = self._map((1, 1), (offset, 0) if direction == 'horizontal' else (0, offset), out_shape)
         return PolygonMasks([_clip_all(polygons, *out_shape) for polygons in moved], *out_shape)
 
-    def crop_and_resize(self, bboxes, out_shape: tuple[int, int], inds, device='cpu') -> 'PolygonMasks':
+    def crop_and_resize(self, bboxes: np.ndarray | torch.Tensor, out_shape: tuple[int, int],
+                        inds: np.ndarray | torch.Tensor, device: str | torch.device = 'cpu') -> 'PolygonMasks':
         """Polygons of object inds[i] relative to box bboxes[i] (R, 4), scaled to (h, w)."""
         targets = []
         for box, i in zip(np.asarray(bboxes), np.asarray(inds), strict=True):
@@ -115,7 +109,7 @@ class PolygonMasks:
         """The masks, (N, H, W) uint8."""
         return self.windows.paint(self.height, self.width)
 
-    def to_tensor(self, dtype, device) -> torch.Tensor:
+    def to_tensor(self, dtype: torch.dtype, device: str | torch.device) -> torch.Tensor:
         """The masks as a tensor (N, H, W)."""
         return torch.from_numpy(self.to_ndarray()).to(device=device, dtype=dtype)
 

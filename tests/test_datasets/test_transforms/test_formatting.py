@@ -6,6 +6,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 
 TRAIN = [dict(type='LoadImageFromFile', backend_args=None),
          dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -57,6 +58,7 @@ def test_large_scale_jitter(tiny, poly2mask):
         boxes = instances.bboxes
         assert (boxes >= 0).all() and (boxes <= torch.tensor([width, height] * 2)).all()
         assert (boxes[:, 2:] > boxes[:, :2]).all() and len(instances.masks) == len(boxes)
+        assert isinstance(instances.masks, BitmapMasks)
 
 
 def test_an_image_alone():

@@ -132,7 +132,9 @@ def test_crop_shifts_everything(masks, seed):
 
 def test_crop_boxes_from_masks_or_past_the_border():
     results = scene()
-    results['gt_masks'].masks[0, 5:12] = 0
+    masks = results['gt_masks'].masks.copy()
+    masks[0, 5:12] = 0
+    results['gt_masks'].masks = masks
     np.random.seed(3)
     cropped = RandomCrop(crop_size=(60, 40), recompute_bbox=True)(dict(results))
     assert cropped['gt_bboxes'][0].tolist() == [10, 12, 30, 20]

@@ -4,6 +4,7 @@ import torch
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_api
 
+from mmdet import ops
 from mmdet.ops import paste_masks
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import PastedMasks
@@ -25,6 +26,23 @@ def test_pixels_and_rles_are_the_same_masks(masks):
     assert torch.equal(masks.to_tensor(), expected) and masks.to_tensor(torch.float32).dtype == torch.float32
     assert masks.to_ndarray().dtype == np.uint8 and np.array_equal(masks.to_ndarray(), expected)
     assert np.array_equal(mask_api.decode(masks.rles()).transpose(2, 0, 1), expected)
+
+
+@pytest.mark.parametrize('threshold', [0.5, 0.2, 0.9])
+def test_windows_are_the_same_masks_and_nothing_is_built_beside_them(masks, threshold, monkeypatch):
+    # Across every border, beyond the image, turned inside out, without width.
+    boxes = torch.tensor([[-8.3, 5.1, 20.7, 70.2], [30., -20, 90, 60], [70, 50, 90, 60], [20, 20, 10, 10], [5, 5, 5, 9]])
+    masks = PastedMasks(masks.probs.repeat(2, 1, 1)[:, :14], torch.cat([masks.boxes, boxes]), HEIGHT, WIDTH, threshold)
+    expected = masks.to_tensor().numpy()
+    built = []
+    monkeypatch.setattr(ops, 'paste_masks', lambda *args: built.append(paste_masks(*args)) or built[-1])
+    windows = masks.windows
+    assert np.array_equal(windows.paint(HEIGHT, WIDTH), expected)
+    for box, mask in zip(windows.boxes, expected, strict=True):
+        ys, xs = np.nonzero(mask)
+        assert box.tolist() == ([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1] if len(xs) else [0, 0, 0, 0])
+    assert all(len(mask) == 1 for mask in built) and max(mask.numel() for mask in built[:5]) < 30 * 30
+    assert masks[:0].windows.boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize('index', [2, -1, slice(1, 4), [0, 3], torch.tensor([4, 0]),

@@ -99,8 +99,14 @@ def test_index_cat_pickle(polygons):
         rows = np.atleast_1d(np.arange(3)[np.asarray(index) if not isinstance(index, slice) else index])
         assert np.array_equal(polygons[index].to_ndarray(), full[rows])
     assert np.array_equal(PolygonMasks.cat([polygons, polygons[1]]).to_ndarray(), full[[0, 1, 2, 1]])
-    again = pickle.loads(pickle.dumps(polygons))
-    assert again._windows is not None and np.array_equal(again.to_ndarray(), full)
+    assert np.array_equal(pickle.loads(pickle.dumps(polygons)).to_ndarray(), full)
+
+
+def test_pickling_rasterizes_nothing(polygons, monkeypatch):
+    monkeypatch.setattr(mask_api, 'frPyObjects', None)
+    assert len(pickle.dumps(polygons)) < 1500
+    with pytest.raises(TypeError):
+        polygons.windows  # noqa: B018
 
 
 def test_crop_and_resize(polygons):
