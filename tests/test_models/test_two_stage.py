@@ -51,6 +51,13 @@ def test_mask_rcnn_without_mask_head_is_refused():
         MODELS.build(cfg)
 
 
+def test_a_loss_without_ground_truth_is_refused():
+    model = build().train()
+    batch = model.data_preprocessor(data(*scene(0)), False)
+    with pytest.raises(ValueError, match='gt, which data_preprocessor'):
+        model(**batch, mode='loss')
+
+
 def test_class_agnostic_heads():
     model = build(**{'roi_head.bbox_head.reg_class_agnostic': True, 'roi_head.mask_head.class_agnostic': True}).train()
     assert model.roi_head.bbox_head.fc_reg.out_features == 4

@@ -15,8 +15,8 @@ class PackDetInputs(BaseTransform):
     """Pack one image: dict(inputs=(3, H, W) tensor of the image's dtype, BGR; data_samples=DetDataSample).
 
     `inputs` is a view of the (H, W, 3) image: channels-last memory, as the network wants it.
-    Instances flagged in gt_ignore_flags go to ignored_instances, the others to gt_instances. Their masks are BitmapMasks:
-    this is where, in a loader's worker, polygons are rasterized.
+    Instances flagged in gt_ignore_flags go to ignored_instances, the others to gt_instances. Their masks are
+    BitmapMasks: this is where, in a loader's worker, polygons are rasterized.
 
     Args:
         meta_keys: keys of the results that become the sample's metainfo, as far as they are there.

@@ -4,7 +4,6 @@ from mmengine.model import BaseModel
 
 from mmdet.models.layers import CBN, SyncBN
 from mmdet.registry import MODELS
-from mmdet.structures import GroundTruth
 
 
 class TwoStageDetector(BaseModel):
@@ -49,10 +48,13 @@ class TwoStageDetector(BaseModel):
             inputs: float (B, 3, H, W).
             data_samples: list of B DetDataSample.
             mode: 'loss' -> dict of losses; 'predict' -> data_samples with pred_instances; 'tensor' -> feature maps.
-            gt: GroundTruth that the data preprocessor packed; packed here if absent.
+            gt: GroundTruth, which the data preprocessor packs in training; mode 'loss' needs it.
         """
         if mode == 'loss':
-            return self.loss(inputs, data_samples, gt)
+            if gt is None:
+                raise ValueError("mode='loss' needs gt, which data_preprocessor(data, training=True) packs from the "
+                                 'data_samples')
+            return self.loss(inputs, gt)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
@@ -64,9 +66,8 @@ class TwoStageDetector(BaseModel):
         features = self.backbone(inputs)
         return features if self.neck is None else self.neck(features)
 
-    def loss(self, inputs, data_samples, gt=None):
+    def loss(self, inputs, gt):
         """dict of 0-dim losses (names begin with `loss_`) and figures to log."""
-        gt = GroundTruth.from_samples(data_samples, inputs.device) if gt is None else gt
         features = self.extract_feat(inputs)
         sizes = [tuple(feature.shape[2:]) for feature in features]
         logits, deltas = self.rpn_head(features)

@@ -31,7 +31,8 @@ def test_pixels_and_rles_are_the_same_masks(masks):
 @pytest.mark.parametrize('threshold', [0.5, 0.2, 0.9])
 def test_windows_are_the_same_masks_and_nothing_is_built_beside_them(masks, threshold, monkeypatch):
     # Across every border, beyond the image, turned inside out, without width.
-    boxes = torch.tensor([[-8.3, 5.1, 20.7, 70.2], [30., -20, 90, 60], [70, 50, 90, 60], [20, 20, 10, 10], [5, 5, 5, 9]])
+    boxes = torch.tensor([[-8.3, 5.1, 20.7, 70.2], [30., -20, 90, 60], [70, 50, 90, 60], [20, 20, 10, 10],
+                          [5, 5, 5, 9]])
     masks = PastedMasks(masks.probs.repeat(2, 1, 1)[:, :14], torch.cat([masks.boxes, boxes]), HEIGHT, WIDTH, threshold)
     expected = masks.to_tensor().numpy()
     built = []
