@@ -1,11 +1,11 @@
 """Puts a checkpoint's weights into a model and says in a short table what did not fit."""
-import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
+from itertools import chain
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from .conversion import Conversion
 
@@ -13,31 +13,37 @@ SHOWN = 6  # names per section of the table
 
 
 class Misfit(NamedTuple):
-    """What a model and a file do not share. other_shape: name -> (shape in the file, shape in the model)."""
-    missing: list[str]
-    left_over: list[str]
-    other_shape: dict[str, tuple[str, str]]
+    """What a model and a file do not share. mismatched_keys: name -> (shape in the file, shape in the model)."""
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+    mismatched_keys: dict[str, tuple[list[int], list[int]]]
 
     def __bool__(self) -> bool:
         return any(self)
 
     def __str__(self) -> str:
-        rows = [(name, f'file {of_file}, model {of_model}') for name, (of_file, of_model) in self.other_shape.items()]
-        sections = [('of another shape', rows), ('missing in the file', [(name, '') for name in self.missing]),
-                    ('left over in the file', [(name, '') for name in self.left_over])]
+        shapes = [(name, f'file {of_file}, model {of_model}')
+                  for name, (of_file, of_model) in self.mismatched_keys.items()]
         lines = []
-        for title, rows in sections:
+        for title, rows in (('of another shape', shapes),
+                            ('missing in the file', [(name, '') for name in self.missing_keys]),
+                            ('left over in the file', [(name, '') for name in self.unexpected_keys])):
             if rows:
                 lines.append(f'  {title}: {len(rows)}')
                 lines += [f'    {name:<48} {note}'.rstrip() for name, note in rows[:SHOWN]]
                 lines += [f'    ... and {len(rows) - SHOWN} more'] if len(rows) > SHOWN else []
+        if shapes:
+            lines.append("  What is of another shape keeps the model's own values. To take it from the file, give the "
+                         'model the num_classes, channels or depth that the file was made with.')
         return '\n'.join(lines)
 
 
 def weights_of(checkpoint: Mapping) -> OrderedDict:
-    """The name -> tensor part of a checkpoint, without the `module.` that DistributedDataParallel puts before names."""
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    weights = OrderedDict((name.removeprefix('module.'), value) for name, value in state_dict.items())
+    """The name -> value part, wherever the source keeps it, without the `module.` of DistributedDataParallel."""
+    state_dict = next((checkpoint[key] for key in ('state_dict', 'model', 'blobs')
+                       if isinstance(checkpoint.get(key), Mapping)), checkpoint)
+    weights = OrderedDict((name.removeprefix('module.'), value) for name, value in state_dict.items()
+                          if isinstance(name, str))
     weights._metadata = getattr(state_dict, '_metadata', {})  # the layers' versions
     return weights
 
@@ -59,29 +65,22 @@ def load_weights(model: nn.Module, checkpoint: Mapping, strict: bool = False, so
     Raises ValueError with the table of misfits when nothing fits, and with `strict` when anything does not.
     num_batches_tracked may be missing: it counts steps and changes no result.
     """
-    weights = weights_of(checkpoint)
     conversion = checkpoint.get('conversion')
-    if conversion is not None:
+    if conversion is None:
+        weights = weights_of(checkpoint)
+    else:
         weights = weights_for(model, conversion)
         for conflict in conversion.conventions.conflicts(model):
             warnings.warn(f'{source} ({conversion.source}): {conflict}', stacklevel=2)
     count = len(weights)
-    other_shape = {}
-    try:
-        missing, left_over = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:  # torch has loaded what fits and lists the rest here alone
-        other_shape = {name: (of_file, of_model) for name, of_file, of_model in re.findall(
-            r'size mismatch for (\S+): copying a param with shape torch\.Size\((.*?)\) from checkpoint, '
-            r'the shape in current model is torch\.Size\((.*?)\)', str(error))}
-        if not other_shape:
-            raise
-        for name in other_shape:
-            del weights[name]
-        missing, left_over = model.load_state_dict(weights, strict=False)
-    missing = [name for name in missing if name not in other_shape and not name.endswith('num_batches_tracked')]
-    misfit = Misfit(missing, list(left_over), other_shape)
+    mismatched = _mismatched(model, weights, source)
+    for name in mismatched:
+        del weights[name]
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    missing = [name for name in missing if name not in mismatched and not name.endswith('num_batches_tracked')]
+    misfit = Misfit(missing, list(unexpected), mismatched)
     name = type(model).__name__
-    if len(left_over) + len(other_shape) >= count:
+    if len(unexpected) + len(mismatched) >= count:
         part = any(f'backbone.{parameter}' in weights for parameter in missing)
         cure = ("to take its backbone set init_cfg.prefix='backbone.'" if part else
                 'is it the checkpoint of another model?')
@@ -89,3 +88,17 @@ def load_weights(model: nn.Module, checkpoint: Mapping, strict: bool = False, so
     if strict and misfit:
         raise ValueError(f'{source} does not fit {name}; is it the checkpoint of another model?\n{misfit}')
     return misfit
+
+
+def _mismatched(model: nn.Module, weights: Mapping, source: str) -> dict[str, tuple[list[int], list[int]]]:
+    """Parameters and buffers of `model` whose shape in `weights` is another: name -> (there, in the model)."""
+    found = {}
+    for name, own in chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)):
+        value = weights.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, Tensor):
+            raise ValueError(f'{name} in {source} is a {type(value).__name__}, not a tensor: save the checkpoint again')
+        if value.shape != own.shape and (own.dim() or value.shape != (1,)):  # (1,): a number as PyTorch 0.3 wrote it
+            found[name] = list(value.shape), list(own.shape)
+    return found

@@ -30,7 +30,7 @@ class PretrainedInit(_PretrainedInit):
             print_log(f'{self.checkpoint}\n{conversion}', 'current')
             weights = dict(conversion=replace(conversion, weights=weights), state_dict=weights)
         misfit = load_weights(module, weights, source=f'init_cfg.checkpoint {self.checkpoint}')
-        misfit = misfit._replace(left_over=[name for name in misfit.left_over if not name.startswith('fc.')])
+        misfit = misfit._replace(unexpected_keys=[key for key in misfit.unexpected_keys if not key.startswith('fc.')])
         print_log(f'{type(module).__name__} takes its weights from {self.checkpoint}', 'current')
         if misfit:
             print_log(f'{self.checkpoint} does not fit everywhere:\n{misfit}', 'current', logging.WARNING)

@@ -171,7 +171,7 @@ def test_backbones(tmp_path, depth, gn, classifier):
     detector = model(50, gn, False) if depth == 50 else None
     if detector:
         misfit = load_weights(detector, read_checkpoint(path))
-        assert not misfit.left_over and not any(name.startswith('backbone.') for name in misfit.missing)
+        assert not misfit.unexpected_keys and not any(name.startswith('backbone.') for name in misfit.missing_keys)
         compare(detector.backbone, files.entries)
 
 

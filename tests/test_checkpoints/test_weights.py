@@ -28,12 +28,16 @@ def test_misfits_are_listed_and_the_rest_is_loaded():
     weights['2.weight'] = torch.zeros(7, 4)
     weights['head.bias'] = torch.zeros(1)
     del weights['0.bias']
+    loads = []
+    target.register_load_state_dict_post_hook(lambda *_: loads.append(1))
     misfit = load_weights(target, weights)
-    assert misfit.missing == ['0.bias'] and misfit.left_over == ['head.bias']
-    assert misfit.other_shape == {'2.weight': ('[7, 4]', '[2, 4]')}
+    assert len(loads) == 1
+    assert misfit.missing_keys == ['0.bias'] and misfit.unexpected_keys == ['head.bias']
+    assert misfit.mismatched_keys == {'2.weight': ([7, 4], [2, 4])}
     assert torch.equal(target[0].weight, source[0].weight) and torch.equal(target[2].bias, source[2].bias)
     text = str(misfit)
     assert 'of another shape: 1' in text and 'file [7, 4], model [2, 4]' in text and 'left over in the file: 1' in text
+    assert 'num_classes' in text and 'num_classes' not in str(misfit._replace(mismatched_keys={}))
     with pytest.raises(ValueError, match='a.pth does not fit Sequential(.|\n)*0.bias'):
         load_weights(target, weights, strict=True, source='a.pth')
 
@@ -55,3 +59,23 @@ def test_long_tables_are_cut():
     many = nn.ModuleList(nn.Linear(1, 1) for _ in range(40))
     text = str(load_weights(many, {'0.bias': torch.ones(1)}))
     assert 'missing in the file: 79' in text and '... and 73 more' in text and len(text.splitlines()) < 12
+
+
+def test_shapes_are_compared_before_anything_is_loaded():
+    target = model()
+    before = target.state_dict()['0.weight'].clone()
+    wrong = {name: torch.ones(*value.shape, 2) for name, value in target.state_dict().items()}
+    with pytest.raises(ValueError, match=r'nothing in a.pth fits(.|\n)*file \[4, 3, 1, 1, 2\], model \[4, 3, 1, 1\]'):
+        load_weights(target, wrong, source='a.pth')
+    assert torch.equal(target.state_dict()['0.weight'], before)
+
+
+def test_an_entry_that_is_no_tensor_is_named():
+    with pytest.raises(ValueError, match='2.weight in a.pth is a list'):
+        load_weights(model(), {**model().state_dict(), '2.weight': [1., 2.]}, source='a.pth')
+
+
+def test_a_number_in_brackets_as_pytorch_0_3_wrote_it():
+    weights = {**model().state_dict(), '1.num_batches_tracked': torch.tensor([7])}
+    target = model()
+    assert not load_weights(target, weights, strict=True) and target[1].num_batches_tracked == 7

@@ -1,5 +1,4 @@
 """Readers of foreign checkpoints, one file a source. Each has `recognizes(names)` and `convert(state, path)`."""
-from collections.abc import Mapping
 from dataclasses import fields
 
 import numpy as np
@@ -7,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..conversion import Conventions, Conversion
+from ..weights import weights_of
 from . import detectron, detectron2, mmdet_1x, resnet, torchvision
 
 READERS = (detectron, detectron2, torchvision, mmdet_1x, resnet)
@@ -17,7 +17,7 @@ def convert(checkpoint: dict, path: str) -> dict:
 
     Raises ValueError naming file and entry for weights that are no weights, or of a model that does not exist here.
     """
-    state = state_dict_of(checkpoint)
+    state = weights_of(checkpoint)
     reader = next((reader for reader in READERS if reader.recognizes(state.keys())), None)
     if reader is None:
         for name, value in state.items():
@@ -41,15 +41,6 @@ def _converted_before(checkpoint, state):
     conversion = Conversion(f'{meta.get("converted_from")}, converted', part, weights, {name: name for name in weights},
                             conventions=Conventions(**told))
     return {**checkpoint, 'conversion': conversion}
-
-
-def state_dict_of(checkpoint: Mapping) -> dict:
-    """The name -> value part, wherever the source keeps it, without the `module.` of DistributedDataParallel."""
-    for key in ('state_dict', 'model', 'blobs'):
-        if isinstance(checkpoint.get(key), Mapping):
-            checkpoint = checkpoint[key]
-            break
-    return {name.removeprefix('module.'): value for name, value in checkpoint.items() if isinstance(name, str)}
 
 
 def as_tensor(name, value, path):
