@@ -5,6 +5,8 @@ A `type` nobody registered and a key no constructor takes are reported with the 
 import difflib
 import functools
 import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from mmengine import registry as root
 from mmengine.registry import Registry
@@ -12,7 +14,7 @@ from mmengine.registry import Registry
 SCOPE = 'mmdet'
 
 
-def _known_types(registry):
+def known_types(registry: Registry | None) -> list[str]:
     """Names that `registry` and its parents can build, nearest scope first."""
     names = []
     while registry is not None:
@@ -22,12 +24,19 @@ def _known_types(registry):
     return names
 
 
-def _nearest(name, choices):
+def unknown_type(kind: str, known: Iterable[str], place: str) -> KeyError:
+    """The error to raise where `place`, a key of a config, has the `type` `kind` and `known` are those there are."""
+    known = sorted(known)
+    return KeyError(f'{place}: unknown type {kind!r}.{_nearest(kind, known)} Known types: {", ".join(known)}. A class '
+                    'of your own must be registered in mmdet.registry, and its module named in custom_imports.')
+
+
+def _nearest(name: str, choices: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     return f' Did you mean {close[0]!r}?' if close else ''
 
 
-def _parameters(cls):
+def _parameters(cls: Any) -> list[str] | None:
     """Keys that `cls` takes, those it hands on to its parents included; None where any key might do."""
     names = []
     for part in inspect.getmro(cls) if inspect.isclass(cls) else [cls]:
@@ -44,7 +53,7 @@ def _parameters(cls):
     return None
 
 
-def _check(cfg, registry, default_args=None):
+def _check(cfg: Any, registry: Registry, default_args: dict | None = None) -> None:
     """Raise the error a user can act on when `cfg` names an unknown type or holds a key its class does not take."""
     if not isinstance(cfg, dict):
         return  # lists become Sequential; anything else is mmengine's to refuse
@@ -55,10 +64,7 @@ def _check(cfg, registry, default_args=None):
         kind = args.pop('type')
         cls = registry.get(kind) if isinstance(kind, str) else kind
         if cls is None:
-            known = _known_types(registry)
-            raise KeyError(f'unknown type {kind!r} for {registry.name!r}.{_nearest(kind, known)} '
-                           f'Known types: {", ".join(sorted(known))}. If it is your own class, import its module '
-                           'through custom_imports in the config.')
+            raise unknown_type(kind, known_types(registry), registry.name)
     parameters = _parameters(cls)
     # What the Runner adds (default_args) and what mmengine's builder takes for itself is no key of the class.
     for key in cfg if parameters else ():
@@ -67,15 +73,15 @@ def _check(cfg, registry, default_args=None):
                             f'It takes: {", ".join(parameters)}.')
 
 
-def _checked(build):
+def _checked(build: Callable) -> Callable:
     @functools.wraps(build)
-    def build_checked(cfg, *args, registry, **kwargs):
+    def build_checked(cfg: Any, *args: Any, registry: Registry, **kwargs: Any) -> Any:
         _check(cfg, registry, *args, **kwargs)
         return build(cfg, *args, registry=registry, **kwargs)
     return build_checked
 
 
-def _child(name, *locations):
+def _child(name: str, *locations: str) -> Registry:
     parent = getattr(root, name)
     # The Runner builds through mmengine's registries, so the check belongs on both.
     parent.build_func = _checked(parent.build_func)

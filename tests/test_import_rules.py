@@ -11,7 +11,7 @@ MAY_IMPORT = {
     'structures': {'ops'},
     'models': {'ops', 'structures', 'registry'},
     'datasets': {'structures', 'registry'},
-    'evaluation': {'structures', 'registry'},
+    'evaluation': {'structures', 'registry', 'datasets'},
     'visualization': {'structures', 'registry'},
     'engine': {'registry', 'structures', 'checkpoints'},
     'checkpoints': set(),

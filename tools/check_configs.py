@@ -21,8 +21,20 @@ from mmengine.optim import build_optim_wrapper
 from terminaltables import AsciiTable
 
 from mmdet.apis.inference import TestPipeline
-from mmdet.engine.command_line import add_config_options, plain_errors, read_config, user_mistake
-from mmdet.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS
+from mmdet.engine.command_line import add_config_options, plain_errors, user_mistake
+from mmdet.engine.config import innermost, read_config
+from mmdet.registry import (
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+    VISBACKENDS,
+    known_types,
+    unknown_type,
+)
 from mmdet.utils import register_all_modules
 
 SHRINK = 8
@@ -38,12 +50,6 @@ def shrink(node):
             node[key] = smaller(value)
         elif isinstance(value, (dict, list)):
             shrink(value)
-
-
-def innermost(dataset):
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset
 
 
 def generated(folder, index):
@@ -67,7 +73,7 @@ def check_names(cfg):
              *((PARAM_SCHEDULERS, s) for s in cfg.param_scheduler), *((VISBACKENDS, b) for b in cfg.vis_backends)]
     for registry, part in parts:
         if registry.get(part['type']) is None:
-            raise KeyError(f'unknown type {part["type"]} for {registry.name}')
+            raise unknown_type(part['type'], known_types(registry), registry.name)
 
 
 def check(path, options):

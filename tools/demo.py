@@ -10,7 +10,8 @@ from mmengine.dataset import pseudo_collate
 from terminaltables import AsciiTable
 
 from mmdet.engine import Runner
-from mmdet.engine.command_line import add_config_options, plain_errors, read_config
+from mmdet.engine.command_line import add_config_options, plain_errors
+from mmdet.engine.config import read_config
 from mmdet.utils import register_all_modules
 from mmdet.visualization import DetLocalVisualizer
 

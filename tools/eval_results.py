@@ -8,6 +8,7 @@ from pathlib import Path
 
 from terminaltables import AsciiTable
 
+from mmdet.datasets import read_coco_json
 from mmdet.engine.command_line import plain_errors
 from mmdet.evaluation.coco_evaluation import (
     EVALUATORS,
@@ -19,7 +20,6 @@ from mmdet.evaluation.coco_evaluation import (
     iou_types,
     read_results,
 )
-from mmdet.structures import read_coco_json
 
 PRECISIONS = dict(AP={}, AP50=dict(iou=0.5), AP75=dict(iou=0.75), APs=dict(area='_s'), APm=dict(area='_m'),
                   APl=dict(area='_l'))

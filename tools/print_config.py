@@ -2,7 +2,8 @@
 import argparse
 from pathlib import Path
 
-from mmdet.engine.command_line import add_config_options, plain_errors, read_config
+from mmdet.engine.command_line import add_config_options, plain_errors
+from mmdet.engine.config import read_config
 
 
 def main():

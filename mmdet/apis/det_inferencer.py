@@ -1,5 +1,4 @@
 """DetInferencer: pictures and folders in, predictions, drawings and JSON files out."""
-import ast
 import itertools
 import json
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from mmengine.fileio import get
 from mmengine.utils import ProgressBar
 
 from mmdet.checkpoints import read_checkpoint
+from mmdet.engine.config import literal_config
 from mmdet.evaluation.coco_metric import encode_masks
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
@@ -105,29 +105,6 @@ def prediction_dict(sample: DetDataSample) -> dict:
     if 'masks' in instances:
         result['masks'] = encode_masks(instances.masks)
     return result
-
-
-def literal_config(text: str) -> dict:
-    """The config that a checkpoint holds as Python text, read without running it.
-
-    Raises ValueError when the text is more than assignments of literals and dict(...).
-    """
-    def value(node):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-            pairs = {keyword.arg: value(keyword.value) for keyword in node.keywords}
-            return {**(value(node.args[0]) if node.args else {}), **pairs}
-        if isinstance(node, ast.Dict):
-            return {value(key): value(item) for key, item in zip(node.keys, node.values, strict=True)}
-        if isinstance(node, (ast.List, ast.Tuple)):
-            items = [value(item) for item in node.elts]
-            return items if isinstance(node, ast.List) else tuple(items)
-        return ast.literal_eval(node)
-
-    try:
-        return {node.targets[0].id: value(node.value) for node in ast.parse(text).body}
-    except (AttributeError, SyntaxError, TypeError, ValueError) as error:
-        raise ValueError(f'the config in the checkpoint is no list of plain values ({error}); '
-                         'give the config file instead') from None
 
 
 def _rgb(image):

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.datasets import CocoDataset
-from mmdet.engine.command_line import read_config
+from mmdet.engine.config import innermost, read_config
 from mmdet.registry import DATASETS, MODELS, TRANSFORMS
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.mask import PastedMasks
@@ -91,7 +91,7 @@ class TestPipeline:
     def __init__(self, cfg: Config):
         if cfg.get('test_dataloader') is None:
             raise ValueError('the config has no test_dataloader, whose pipeline prepares the images')
-        steps = [step for step in _innermost(cfg.test_dataloader.dataset).pipeline
+        steps = [step for step in innermost(cfg.test_dataloader.dataset).pipeline
                  if not step['type'].endswith('LoadAnnotations')]
         if not steps or not steps[0]['type'].endswith('LoadImageFromFile'):
             raise ValueError('the test pipeline must begin with LoadImageFromFile')
@@ -109,15 +109,9 @@ class TestPipeline:
         return results
 
 
-def _innermost(dataset):
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset
-
-
 def _dataset_meta(config, meta):
     """Classes and palette: the checkpoint's, else those of the config's test data."""
-    dataset = _innermost(config.test_dataloader.dataset) if config.get('test_dataloader') else {}
+    dataset = innermost(config.test_dataloader.dataset) if config.get('test_dataloader') else {}
     cls = DATASETS.get(dataset.get('type', 'CocoDataset'))
     known = cls._load_metainfo(dataset.get('metainfo'))
     saved = {key.lower(): value for key, value in meta.get('dataset_meta', {}).items()}

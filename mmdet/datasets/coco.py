@@ -10,9 +10,9 @@ from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
 from mmdet.registry import DATASETS
-from mmdet.structures import read_coco_json
 
 from .coco_classes import COCO_CLASSES, COCO_PALETTE
+from .coco_json import read_coco_json
 
 
 @DATASETS.register_module()

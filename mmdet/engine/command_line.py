@@ -1,4 +1,4 @@
-"""What the tools share: their options, the reading of the config, and errors in plain words."""
+"""What the tools share: their options, and errors in plain words."""
 import contextlib
 import linecache
 import os
@@ -9,6 +9,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+
+from .config import read_config
 
 ROOT = Path(__file__).parents[1]
 TRACEBACK = 'MMDET_TRACEBACK'  # set it to see the traceback of every error
@@ -27,29 +29,6 @@ def add_config_options(parser: ArgumentParser):
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override keys of the config, e.g. optim_wrapper.optimizer.lr=0.01 '
                              'train_dataloader.batch_size=4 model.backbone.out_indices="(0,1,2,3)"')
-
-
-def read_config(path: str, options: dict | None = None) -> Config:
-    """Read a config file and override keys of it. Raises FileNotFoundError or ValueError that names the file."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'config {path} does not exist')
-    try:
-        cfg = Config.fromfile(path)
-    except SyntaxError as error:
-        raise ValueError(f'config {path} is no Python: {error}') from None
-    except Exception as error:  # a config is a program: anything may go wrong in it
-        raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
-    if 'model' not in cfg:
-        raise ValueError(f'config {path} has no `model`; is it one of the parts that configs are made of?')
-    for key in options or {}:
-        if key.split('.')[0] not in cfg:
-            print(f'note: --cfg-options sets {key}, of which the config knew nothing', file=sys.stderr)
-    try:
-        cfg.merge_from_dict(options or {})
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'--cfg-options does not suit the config {path}: {error}') from None
-    cfg._cfg_dict.setdefault('default_scope', 'mmdet')
-    return cfg
 
 
 def prepare_run(args) -> Config:

@@ -6,7 +6,9 @@ import subprocess
 import time
 
 import torch
+from mmengine.model import is_model_wrapper
 from torch import distributed as dist
+from torch import nn
 
 # What each launcher calls a process's rank, their number, and its rank on its own machine.
 VARIABLES = {
@@ -19,6 +21,11 @@ VARIABLES = {
 def device_type() -> str:
     """'cuda' where there is a GPU, else 'cpu'."""
     return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model itself, out of the DistributedDataParallel that the Runner may have put round it."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | None = None, port: int | None = None):

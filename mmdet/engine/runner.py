@@ -20,7 +20,7 @@ from mmengine.runner import find_latest_checkpoint
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.registry import RUNNERS
 
-from .distributed import device_type, start_process_group
+from .distributed import device_type, start_process_group, unwrap
 from .fused_optimizer import choose_kernel, keep_kernel
 from .kept_memory import keep_freed_memory
 from .loops import EpochBasedTrainLoop
@@ -72,9 +72,8 @@ class Runner(_Runner):
         if not isinstance(options, dict) or not options.keys() <= set(known):
             raise ValueError(f'compile={options!r} must be True, False or a dict of options of torch.compile, such as '
                              f"dict(mode='max-autotune'); known: {', '.join(known)}")
-        model = self.model.module if is_model_wrapper(self.model) else self.model
         try:
-            model.compile(**options)
+            unwrap(self.model).compile(**options)
         except RuntimeError as error:
             raise ValueError(f'compile={options!r}: {error}') from error
         self.logger.info('The model is compiled as its first batches of each shape come; they take minutes')
@@ -168,10 +167,9 @@ class Runner(_Runner):
         if self._resume and 'optimizer' not in checkpoint:
             self.logger.warning(f'{filename} holds no state of the optimizer: its momentum starts anew')
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
         if 'conversion' in checkpoint:
             self.logger.info(f'{filename}\n{checkpoint["conversion"]}')
-        misfit = load_weights(model, checkpoint, strict or self._strict, filename)
+        misfit = load_weights(unwrap(self.model), checkpoint, strict or self._strict, filename)
         if misfit:
             self.logger.warning(f'{filename} does not fit the model everywhere:\n{misfit}')
         self._has_loaded = True

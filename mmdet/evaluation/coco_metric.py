@@ -9,8 +9,8 @@ from mmengine.logging import print_log
 from pycocotools import mask as mask_api
 from terminaltables import AsciiTable
 
+from mmdet.datasets import read_coco_json
 from mmdet.registry import METRICS
-from mmdet.structures import read_coco_json
 from mmdet.structures.mask import PastedMasks
 
 from .coco_evaluation import AREAS, average_precision, average_recall, check_results, coco_index, evaluate_coco

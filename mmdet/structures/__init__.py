@@ -1,6 +1,5 @@
 from .boxes import box_area, box_iou, clip_boxes
-from .coco_json import read_coco_json
 from .det_data_sample import DetDataSample, SampleList
 from .ground_truth import GroundTruth
 
-__all__ = ['DetDataSample', 'GroundTruth', 'SampleList', 'box_area', 'box_iou', 'clip_boxes', 'read_coco_json']
+__all__ = ['DetDataSample', 'GroundTruth', 'SampleList', 'box_area', 'box_iou', 'clip_boxes']

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmdet.apis import DetInferencer, inference_detector, init_detector
-from mmdet.apis.det_inferencer import literal_config
+from mmdet.engine.config import literal_config
 from mmdet.evaluation.coco_metric import encode_masks
 from mmdet.structures import DetDataSample
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet.engine.command_line import read_config
+from mmdet.engine.config import read_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/cbn'
 NORMS = dict(plain=None, syncbn='SyncBN', gn='GN', cbn_buffer3_burnin8='CBN', cbn_all_buffer3_burnin8='CBN')

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet.engine.command_line import read_config
+from mmdet.engine.config import read_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.relative_to(ROOT / 'configs') for path in (ROOT / 'configs').rglob('*.py')

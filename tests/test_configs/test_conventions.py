@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from torchvision.models import detection
 
-from mmdet.engine.command_line import read_config
+from mmdet.engine.config import read_config
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 

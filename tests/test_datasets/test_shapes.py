@@ -8,10 +8,9 @@ import pytest
 from mmengine.fileio import load
 from pycocotools import mask as mask_api
 
-from mmdet.datasets import ShapesDataset
+from mmdet.datasets import ShapesDataset, read_coco_json
 from mmdet.datasets.shapes import _annotate, make_shapes
 from mmdet.datasets.shapes_scene import LEAST_VISIBLE, SCALE, SHAPES, draw_scene, outline
-from mmdet.structures import read_coco_json
 
 
 @pytest.fixture(scope='module')

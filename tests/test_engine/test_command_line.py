@@ -7,7 +7,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmdet.checkpoints import read_checkpoint
-from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run, read_config, user_mistake
+from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run, user_mistake
+from mmdet.engine.config import read_config
 
 CONFIG = "model = dict(type='A', parts=[dict(a=1), dict(a=2)])\nlr = 0.1\nwork_dir = None\n"
 

@@ -8,9 +8,9 @@ import pytest
 from mmengine.fileio import load
 from pycocotools import mask as mask_api
 
+from mmdet.datasets import read_coco_json
 from mmdet.evaluation import coco_evaluation
 from mmdet.evaluation.coco_evaluation import coco_index, evaluate_coco
-from mmdet.structures import read_coco_json
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from timing import markdown
 
-from mmdet.engine.command_line import plain_errors, read_config
+from mmdet.engine.command_line import plain_errors
+from mmdet.engine.config import read_config
 from mmdet.engine.norm_option import NORMS
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from mmdet.checkpoints import load_weights, read_checkpoint, weights_for, weights_of
-from mmdet.engine.command_line import plain_errors, read_config
+from mmdet.engine.command_line import plain_errors
+from mmdet.engine.config import read_config
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 

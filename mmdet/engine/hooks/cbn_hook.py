@@ -1,8 +1,9 @@
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import distributed as dist
 
 from mmdet.registry import HOOKS
+
+from ..distributed import unwrap
 
 
 def _cbn_layers(runner):
@@ -36,8 +37,7 @@ class CBNHook(Hook):
 
     @staticmethod
     def _gather(runner):
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        own = {name: value.cpu() for name, value in model.state_dict().items() if _is_history(name)}
+        own = {name: value.cpu() for name, value in unwrap(runner.model).state_dict().items() if _is_history(name)}
         first = dist.get_rank() == 0
         histories = [None] * dist.get_world_size() if first else None
         dist.gather_object({} if first else own, histories)  # that of rank 0 is in the weights

@@ -4,13 +4,13 @@ import itertools
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import distributed as dist
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmdet.registry import HOOKS
 
+from ..distributed import unwrap
 from ..random_state import get_random_state, set_random_state
 
 
@@ -41,7 +41,7 @@ class PreciseBNHook(Hook):
             self._run(runner)
 
     def _run(self, runner):
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         norms = [module for module in model.modules()
                  if isinstance(module, _BatchNorm) and module.training and module.track_running_stats]
         if norms:

@@ -1,11 +1,10 @@
 """`build_norm_layer` makes every norm."""
-import difflib
 import inspect
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, unknown_type
 
 from .cbn import CBN
 from .frozen_bn import FrozenBN
@@ -34,12 +33,9 @@ def _norm_class(norm_cfg):
     kind = norm_cfg['type']
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     if cls is None:
-        known = sorted(name for name, cls in MODELS.module_dict.items()
-                       if inspect.isclass(cls) and issubclass(cls, _NORM_BASES))
-        nearest = difflib.get_close_matches(kind, known, n=1, cutoff=0.3)
-        hint = f' Did you mean {nearest[0]!r}?' if nearest else ''
-        raise KeyError(f'norm_cfg: unknown type {kind!r}.{hint} Known types: {", ".join(known)}. '
-                       'Register a norm of your own in mmdet.registry.MODELS and import it through custom_imports.')
+        known = [name for name, cls in MODELS.module_dict.items()
+                 if inspect.isclass(cls) and issubclass(cls, _NORM_BASES)]
+        raise unknown_type(kind, known, 'norm_cfg')
     return cls
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mmdet.structures import read_coco_json
+from mmdet.datasets import read_coco_json
 
 
 def coco():

@@ -1,0 +1,60 @@
+"""Reading configs: from a file, or from the text that a checkpoint holds."""
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+
+def read_config(path: str, options: dict | None = None) -> Config:
+    """Read a config file and override keys of it. Raises FileNotFoundError or ValueError that names the file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {path} does not exist')
+    try:
+        cfg = Config.fromfile(path)
+    except SyntaxError as error:
+        raise ValueError(f'config {path} is no Python: {error}') from None
+    except Exception as error:  # a config is a program: anything may go wrong in it
+        raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    if 'model' not in cfg:
+        raise ValueError(f'config {path} has no `model`; is it one of the parts that configs are made of?')
+    for key in options or {}:
+        if key.split('.')[0] not in cfg:
+            print(f'note: --cfg-options sets {key}, of which the config knew nothing', file=sys.stderr)
+    try:
+        cfg.merge_from_dict(options or {})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'--cfg-options does not suit the config {path}: {error}') from None
+    cfg._cfg_dict.setdefault('default_scope', 'mmdet')
+    return cfg
+
+
+def literal_config(text: str) -> dict:
+    """The config that a checkpoint holds as Python text, read without running it.
+
+    Raises ValueError when the text is more than assignments of literals and dict(...).
+    """
+    def value(node: ast.expr) -> Any:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+            pairs = {keyword.arg: value(keyword.value) for keyword in node.keywords}
+            return {**(value(node.args[0]) if node.args else {}), **pairs}
+        if isinstance(node, ast.Dict):
+            return {value(key): value(item) for key, item in zip(node.keys, node.values, strict=True)}
+        if isinstance(node, (ast.List, ast.Tuple)):
+            items = [value(item) for item in node.elts]
+            return items if isinstance(node, ast.List) else tuple(items)
+        return ast.literal_eval(node)
+
+    try:
+        return {node.targets[0].id: value(node.value) for node in ast.parse(text).body}
+    except (AttributeError, SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f'the config in the checkpoint is no list of plain values ({error}); '
+                         'give the config file instead') from None
+
+
+def innermost(dataset: dict) -> dict:
+    """The config of the data set itself, out of those of RepeatDataset and other wrappers."""
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
