@@ -11,6 +11,20 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
       "roi_align_backward(Tensor grad, Tensor rois, Tensor? levels, float[] scales, int[] sizes, int sampling_ratio, "
       "bool aligned, bool channels_last, Tensor? quantum) -> Tensor[]");
   m.def("nms(Tensor boxes, Tensor order, Tensor groups, Tensor counts, float iou_threshold, int max_keep) -> Tensor");
+  // Boxes (B, n, 4) sorted by segments (B, n), negative where there is none, and then best first; rank (B, n) counts
+  // along the scores of all. Returns bool (B, n) in the order of rank. On CUDA, as the next.
+  m.def("nms_segments(Tensor boxes, Tensor segments, Tensor rank, float iou_threshold, int max_keep) -> Tensor");
+  // x (B, C, H, W) becomes relu(x + bias (C) + other); out: what it became, where ReLU was part of it. Returns x's
+  // gradient, which is other's too, and the bias's.
+  m.def("bias_relu_(Tensor(a!) x, Tensor? bias, Tensor? other, bool relu) -> ()");
+  m.def("bias_relu_backward(Tensor grad, Tensor? out, bool wants_bias) -> (Tensor, Tensor)");
+  // x (B, C, H, W) -> x normalized, and of each group its mean and 1 / sqrt(variance + eps) (B, G); backward returns
+  // x's gradient and, of each image and channel, (B, 2, C), the sums that are the gradients of bias and weight.
+  m.def(
+      "group_norm(Tensor x, int groups, Tensor weight, Tensor bias, float eps, bool relu) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "group_norm_backward(Tensor grad, Tensor x, Tensor weight, Tensor bias, Tensor means, Tensor scales, bool relu) "
+      "-> (Tensor, Tensor)");
   m.def(
       "crop_masks(Tensor pixels, Tensor windows, Tensor starts, Tensor rois, Tensor index, int size, int height, "
       "int width) -> Tensor");

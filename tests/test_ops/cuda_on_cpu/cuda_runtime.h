@@ -22,6 +22,7 @@
 #define __shared__ static
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(threads)
+#define __grid_constant__
 
 struct uint3 {
   unsigned x, y, z;
@@ -237,6 +238,10 @@ inline double __dmul_rn(double a, double b) {
 template <typename T>
 T min(T a, T b) {
   return std::min(a, b);
+}
+template <typename T>
+T max(T a, T b) {
+  return std::max(a, b);
 }
 
 inline cudaError_t cudaGetLastError() {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "../cuda_launch.h"
+#include "../channels_last.cuh"
 #include "bins.cuh"
 #include "roi_align.h"
 
@@ -13,7 +13,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kMaxLevels = 8;
-constexpr size_t kSharedBytes = 48 * 1024;
 constexpr int64_t kBlocks = 2048;  // enough to fill any GPU: few RoIs are cut into several blocks
 
 template <typename Pixel, typename T>
@@ -29,19 +28,6 @@ struct Pyramid {
   int64_t num_levels, num_images, channels;
   const int64_t* level_of;  // null: all RoIs on level 0
 };
-
-template <typename T, int N>
-struct alignas(sizeof(T) * N) Vector {
-  T values[N];
-};
-
-template <typename scalar_t>
-__device__ float widened(scalar_t value) {
-  return static_cast<float>(value);
-}
-__device__ inline double widened(double value) {
-  return value;
-}
 
 // Walks one RoI's bins and channels, `lanes` channels at a time. visit(offset of the bin, first channel, y and x bin,
 // the bins' weights, the RoI's level or null where its image or level does not exist, offset of its image).
@@ -83,7 +69,7 @@ __device__ int64_t pixel_offset(int64_t i, int64_t j, int64_t channel, int64_t h
 
 template <bool channels_last, int lanes, typename scalar_t, typename T>
 __global__ void __launch_bounds__(kThreads)
-    forward(Pyramid<const scalar_t, T> pyramid, const T* rois, Pooling pooling, scalar_t* out) {
+    forward(const __grid_constant__ Pyramid<const scalar_t, T> pyramid, const T* rois, Pooling pooling, scalar_t* out) {
   using Pixels = Vector<scalar_t, lanes>;
   for_each_bin<channels_last, lanes>(
       pyramid, rois, pooling,
@@ -149,7 +135,8 @@ __device__ void add_quanta(int64_t* target, const T (&values)[lanes], double qua
 // Sum: T, or int64_t for sums in whole quanta.
 template <bool channels_last, int lanes, typename Sum, typename T>
 __global__ void __launch_bounds__(kThreads)
-    backward(Pyramid<Sum, T> pyramid, const T* rois, Pooling pooling, const T* grad, const double* quantum) {
+    backward(const __grid_constant__ Pyramid<Sum, T> pyramid, const T* rois, Pooling pooling, const T* grad,
+             const double* quantum) {
   constexpr bool whole = std::is_same_v<Sum, int64_t>;
   const double quanta_per_unit = whole ? 1 / *quantum : 0;
   for_each_bin<channels_last, lanes>(
@@ -181,10 +168,6 @@ __global__ void __launch_bounds__(kThreads)
           }
         }
       });
-}
-
-bool aligned_to_16(const void* data) {
-  return reinterpret_cast<uintptr_t>(data) % 16 == 0;
 }
 
 template <typename Pixel, typename T>
