@@ -80,6 +80,8 @@ class Runner(_Runner):
 
     @staticmethod
     def build_dataloader(dataloader, seed=None, diff_rank_seed=False):
+        if isinstance(dataloader, dict):
+            dataloader = {'collate_fn': dict(type='stacked_collate'), 'pin_memory': device_type() == 'cuda', **dataloader}
         loader = _Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         # Each pass draws a seed for its workers: from a generator of its own, so that the additional pass of a run that
         # is resumed inside an epoch does not change what the training draws.

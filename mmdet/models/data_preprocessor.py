@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mmdet.registry import MODELS
 from mmdet.structures import GroundTruth
+from mmdet.structures.transfer import is_gpu, stack_images, to_device
 
 
 @MODELS.register_module()
@@ -22,7 +23,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         pad_mask: accepted; masks always lie on the padded canvas.
         bgr_to_rgb, rgb_to_bgr: reverse the channels.
         batch_augments: configs of modules (inputs, data_samples) -> (inputs, data_samples), in training only.
-        non_blocking: copy to the device without waiting.
+        non_blocking: accepted; copies to a GPU never make the host wait.
     """
 
     def __init__(self, mean=None, std=None, pad_size_divisor=1, pad_value=0, pad_mask=False, bgr_to_rgb=False,
@@ -43,21 +44,24 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         """Prepare one batch.
 
         Args:
-            data: dict with `inputs`, a list of uint8 or float (3, h, w) tensors or one (B, 3, h, w) tensor, and
-                `data_samples`, a list of DetDataSample or None.
+            data: dict with `inputs`, a list of uint8 or float (3, h, w) tensors, or one tensor (B, 3, h, w) of which
+                each image fills its sample's img_shape, and `data_samples`, a list of DetDataSample or None.
 
         Returns:
             dict of `inputs` float32 (B, 3, H, W) channels-last, `data_samples` and, in training, `gt` (GroundTruth).
         """
-        images, samples = list(data['inputs']), data.get('data_samples')
+        images, samples = data['inputs'], data.get('data_samples')
         for i, image in enumerate(images):
             if image.dim() != 3 or len(image) != 3:
                 name = samples[i].get('img_path', f'number {i} of the batch') if samples else f'number {i} of the batch'
                 raise ValueError(f'image {name}: expected a tensor (3, h, w), got {tuple(image.shape)}')
-        inputs = self._stack(images)
-        for image, sample in zip(images, samples or []):
-            sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[2:]),
-                                     pad_shape=self._padded(image.shape[1:])))
+        if samples and isinstance(images, torch.Tensor):
+            sizes = [tuple(sample.img_shape[:2]) for sample in samples]
+        else:
+            sizes = [tuple(image.shape[1:]) for image in images]
+        inputs = self._normalize(images, sizes)
+        for size, sample in zip(sizes, samples or []):
+            sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[2:]), pad_shape=self._padded(size)))
         if training:
             for augment in self.batch_augments:
                 inputs, samples = augment(inputs, samples)
@@ -69,19 +73,18 @@ class DetDataPreprocessor(BaseDataPreprocessor):
     def _padded(self, size):
         return tuple(-(-side // self.pad_size_divisor) * self.pad_size_divisor for side in size)
 
-    def _stack(self, images):
-        """One transfer of the raw pixels, one pass of arithmetic on the device."""
-        sizes = torch.tensor([image.shape[1:] for image in images])
-        height, width = self._padded(sizes.amax(0).tolist())
-        stack = images[0].new_zeros(len(images), 3, height, width)
-        for padded, image in zip(stack, images):
-            padded[:, :image.shape[1], :image.shape[2]] = image
-        stack = stack.to(self.device, non_blocking=self._non_blocking).float()
+    def _normalize(self, images, sizes):
+        """One transfer of the raw pixels, arithmetic on the device; what lies outside `sizes` becomes `pad_value`."""
+        if not isinstance(images, torch.Tensor):
+            images = stack_images(images, pin=is_gpu(self.device))
+        height, width = self._padded(images.shape[2:])
+        stack = to_device(images, self.device)
+        stack = F.pad(stack, (0, width - stack.shape[3], 0, height - stack.shape[2])).float()
         if self.reverse_channels:
             stack = stack.flip(1)
         stack = stack.sub_(self.mean).div_(self.std)
-        if (sizes != sizes.new_tensor([height, width])).any():
-            sizes = sizes.to(self.device)
+        if any(size != (height, width) for size in sizes):
+            sizes = to_device(torch.tensor(sizes), self.device)
             rows = torch.arange(height, device=self.device) < sizes[:, :1]
             columns = torch.arange(width, device=self.device) < sizes[:, 1:]
             stack = stack.masked_fill_(~(rows[:, None, :, None] & columns[:, None, None, :]), self.pad_value)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .mask import MaskWindows
+from .transfer import to_device
 
 
 class GroundTruth(NamedTuple):
@@ -37,14 +38,13 @@ class GroundTruth(NamedTuple):
         masks = None
         if all('masks' in sample.gt_instances for sample in samples):
             windows = [sample.gt_instances.masks.windows for sample in samples]
-            masks = MaskWindows(*(torch.from_numpy(np.concatenate(part)).to(device, non_blocking=True)
+            masks = MaskWindows(*(to_device(torch.from_numpy(np.concatenate(part)), device)
                                   for part in zip(*windows)))
         fields = (boxes, labels, column < number, ignored,
                   torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32),
                   torch.tensor([sample.get('pad_shape', sample.img_shape)[:2] for sample in samples],
                                dtype=torch.float32))
-        return cls(*(field.to(device, non_blocking=True) for field in fields), masks,
-                   mask_rows.to(device, non_blocking=True))
+        return cls(*(to_device(field, device) for field in fields), masks, to_device(mask_rows, device))
 
 
 def _ignored_boxes(sample):

@@ -9,9 +9,9 @@ namespace mmdet {
 namespace {
 
 // x (rows, C) in place. bias (C) or null; other (rows, C) or null.
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __global__ void __launch_bounds__(kRowThreads)
-    bias_relu(scalar_t* x, const T* bias, const scalar_t* other, int64_t total, int vectors) {
+    bias_relu(scalar_t* x, const T* bias, const scalar_t* other, bool relu, int64_t total, int vectors) {
   constexpr int lanes = kLanes<scalar_t>;
   using Pixels = Vector<scalar_t, lanes>;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kRowThreads;
@@ -94,12 +94,9 @@ void forward(Tensor x, std::optional<Tensor> bias, std::optional<Tensor> other, 
     using T = accumulate_t<scalar_t>;
     const int64_t vectors = x.size(1) / kLanes<scalar_t>, total = x.numel() / kLanes<scalar_t>;
     const int64_t blocks = std::min<int64_t>((total + kRowThreads - 1) / kRowThreads, 4096);
-    const auto run = [&](auto rectified) {
-      bias_relu<decltype(rectified)::value, scalar_t, T><<<blocks, kRowThreads, 0, stream>>>(
-          x.mutable_data_ptr<scalar_t>(), bias ? bias->const_data_ptr<T>() : nullptr,
-          other ? other->const_data_ptr<scalar_t>() : nullptr, total, static_cast<int>(vectors));
-    };
-    relu ? run(std::true_type()) : run(std::false_type());
+    bias_relu<scalar_t, T><<<blocks, kRowThreads, 0, stream>>>(
+        x.mutable_data_ptr<scalar_t>(), bias ? bias->const_data_ptr<T>() : nullptr,
+        other ? other->const_data_ptr<scalar_t>() : nullptr, relu, total, static_cast<int>(vectors));
   });
   check_cuda(cudaGetLastError());
 }

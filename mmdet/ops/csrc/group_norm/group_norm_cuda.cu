@@ -19,6 +19,7 @@ struct Shape {
   int channels, groups, chunks;
   int64_t rows_of_chunk;
   T eps;
+  bool relu;
 
   __device__ int channels_of_group() const {
     return channels / groups;
@@ -102,7 +103,7 @@ __device__ T affine(T value, T scale, T shift) {
 }
 
 // out = relu((x - mean) * scale * weight + bias) of rows [begin, end).
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __device__ void write(const scalar_t* x, const T* means, const T* scales, const T* weight, const T* bias,
                       int64_t begin, int64_t end, const Shape<T>& shape, scalar_t* out) {
   constexpr int lanes = kLanes<scalar_t>;
@@ -121,7 +122,7 @@ __device__ void write(const scalar_t* x, const T* means, const T* scales, const 
       auto pixels = reinterpret_cast<const Pixels*>(x)[at];
       for (int lane = 0; lane < lanes; ++lane) {
         const T value = affine(static_cast<T>(widened(pixels.values[lane])), scale[lane], shift[lane]);
-        pixels.values[lane] = static_cast<scalar_t>(relu && value <= 0 ? T(0) : value);
+        pixels.values[lane] = static_cast<scalar_t>(shape.relu && value <= 0 ? T(0) : value);
       }
       reinterpret_cast<Pixels*>(out)[at] = pixels;
     }
@@ -129,7 +130,7 @@ __device__ void write(const scalar_t* x, const T* means, const T* scales, const 
 }
 
 // A block an image: x (N, rows, C) -> out, means and scales (N, G).
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __global__ void __launch_bounds__(kRowThreads)
     normalize(const scalar_t* x, const T* weight, const T* bias, Shape<T> shape, scalar_t* out, T* means, T* scales) {
   __shared__ T channel_means[kMaxChannels], channel_squares[kMaxChannels];
@@ -143,7 +144,7 @@ __global__ void __launch_bounds__(kRowThreads)
                      shape.eps, means + group, scales + group);
   }
   __syncthreads();
-  write<relu, scalar_t, T>(x + offset, means, scales, weight, bias, 0, shape.rows, shape, out + offset);
+  write<scalar_t, T>(x + offset, means, scales, weight, bias, 0, shape.rows, shape, out + offset);
 }
 
 // A block a chunk: found (N, chunks, 2, C), mean and squares of each channel.
@@ -187,24 +188,26 @@ __global__ void __launch_bounds__(kRowThreads) join_chunks(const T* found, Shape
   }
 }
 
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __global__ void __launch_bounds__(kRowThreads)
     write_chunks(const scalar_t* x, const T* means, const T* scales, const T* weight, const T* bias, Shape<T> shape,
                  scalar_t* out) {
   const int64_t image = blockIdx.y, offset = image * shape.rows * shape.channels;
-  write<relu, scalar_t, T>(x + offset, means + image * shape.groups, scales + image * shape.groups, weight, bias,
+  write<scalar_t, T>(x + offset, means + image * shape.groups, scales + image * shape.groups, weight, bias,
                            shape.begin(blockIdx.x), shape.end(blockIdx.x), shape, out + offset);
 }
 
 // What backward asks of every pixel: xhat = (x - mean) * scale, and the gradient where ReLU let it through.
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 struct Gradients {
   static constexpr int lanes = kLanes<scalar_t>;
   using Pixels = Vector<scalar_t, lanes>;
   T mean[lanes], scale[lanes], weight[lanes], shift[lanes];
+  bool relu;
 
   __device__ Gradients(const T* means, const T* scales, const T* weights, const T* bias, const Shape<T>& shape,
-                       int column) {
+                       int column)
+      : relu(shape.relu) {
     for (int lane = 0; lane < lanes; ++lane) {
       const int channel = column * lanes + lane, group = channel / shape.channels_of_group();
       mean[lane] = means[group];
@@ -225,7 +228,7 @@ struct Gradients {
 
 // Sums over rows [begin, end) of one image: of the gradient and of the gradient times xhat, each channel's, in shared
 // memory.
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __device__ void sum_gradients(const scalar_t* grad, const scalar_t* x, const T* means, const T* scales,
                               const T* weight, const T* bias, int64_t begin, int64_t end, const Shape<T>& shape,
                               T* plain, T* weighted) {
@@ -235,7 +238,7 @@ __device__ void sum_gradients(const scalar_t* grad, const scalar_t* x, const T* 
   const int vectors = shape.channels / lanes;
   const Place place(vectors);
   for (int column = place.across; column < vectors; column += place.columns) {
-    const Gradients<relu, scalar_t, T> gradients(means, scales, weight, bias, shape, column);
+    const Gradients<scalar_t, T> gradients(means, scales, weight, bias, shape, column);
     T sum[lanes] = {}, product[lanes] = {};
     for (int64_t row = begin + place.down; row < end && !place.idle(); row += place.step) {
       const int64_t at = row * vectors + column;
@@ -281,7 +284,7 @@ __device__ void mean_gradients(const T* plain, const T* weighted, const T* weigh
 }
 
 // grad_x = scale * (weight * gradient - m0 - xhat * m1), where m are the group's means.
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __device__ void write_gradients(const scalar_t* grad, const scalar_t* x, const T* means, const T* scales,
                                 const T* weight, const T* bias, const T* of_groups, int64_t begin, int64_t end,
                                 const Shape<T>& shape, scalar_t* grad_x) {
@@ -290,7 +293,7 @@ __device__ void write_gradients(const scalar_t* grad, const scalar_t* x, const T
   const int vectors = shape.channels / lanes;
   const Place place(vectors);
   for (int column = place.across; column < vectors && !place.idle(); column += place.columns) {
-    const Gradients<relu, scalar_t, T> gradients(means, scales, weight, bias, shape, column);
+    const Gradients<scalar_t, T> gradients(means, scales, weight, bias, shape, column);
     T mean[lanes], product[lanes];
     for (int lane = 0; lane < lanes; ++lane) {
       const int group = (column * lanes + lane) / shape.channels_of_group();
@@ -313,7 +316,7 @@ __device__ void write_gradients(const scalar_t* grad, const scalar_t* x, const T
 }
 
 // A block an image; sums (N, 2, C).
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __global__ void __launch_bounds__(kRowThreads)
     backward_images(const scalar_t* grad, const scalar_t* x, const T* means, const T* scales, const T* weight,
                     const T* bias, Shape<T> shape, scalar_t* grad_x, T* sums) {
@@ -321,7 +324,7 @@ __global__ void __launch_bounds__(kRowThreads)
   const int64_t image = blockIdx.x, offset = image * shape.rows * shape.channels;
   means += image * shape.groups;
   scales += image * shape.groups;
-  sum_gradients<relu, scalar_t, T>(grad + offset, x + offset, means, scales, weight, bias, 0, shape.rows, shape, plain,
+  sum_gradients<scalar_t, T>(grad + offset, x + offset, means, scales, weight, bias, 0, shape.rows, shape, plain,
                                    weighted);
   sums += image * 2 * shape.channels;
   for (int channel = threadIdx.x; channel < shape.channels; channel += kRowThreads) {
@@ -332,18 +335,18 @@ __global__ void __launch_bounds__(kRowThreads)
     mean_gradients<T>(plain, weighted, weight, group, shape, of_groups);
   }
   __syncthreads();
-  write_gradients<relu, scalar_t, T>(grad + offset, x + offset, means, scales, weight, bias, of_groups, 0, shape.rows,
+  write_gradients<scalar_t, T>(grad + offset, x + offset, means, scales, weight, bias, of_groups, 0, shape.rows,
                                      shape, grad_x + offset);
 }
 
 // A block a chunk; found (N, chunks, 2, C).
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __global__ void __launch_bounds__(kRowThreads)
     sum_chunks(const scalar_t* grad, const scalar_t* x, const T* means, const T* scales, const T* weight,
                const T* bias, Shape<T> shape, T* found) {
   __shared__ T plain[kMaxChannels], weighted[kMaxChannels];
   const int64_t image = blockIdx.y, chunk = blockIdx.x, offset = image * shape.rows * shape.channels;
-  sum_gradients<relu, scalar_t, T>(grad + offset, x + offset, means + image * shape.groups,
+  sum_gradients<scalar_t, T>(grad + offset, x + offset, means + image * shape.groups,
                                    scales + image * shape.groups, weight, bias, shape.begin(chunk), shape.end(chunk),
                                    shape, plain, weighted);
   found += (image * shape.chunks + chunk) * 2 * shape.channels;
@@ -354,7 +357,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 // sums (N, 2, C); a block a chunk.
-template <bool relu, typename scalar_t, typename T>
+template <typename scalar_t, typename T>
 __global__ void __launch_bounds__(kRowThreads)
     backward_chunks(const scalar_t* grad, const scalar_t* x, const T* means, const T* scales, const T* weight,
                     const T* bias, const T* sums, Shape<T> shape, scalar_t* grad_x) {
@@ -365,17 +368,18 @@ __global__ void __launch_bounds__(kRowThreads)
     mean_gradients<T>(sums, sums + shape.channels, weight, group, shape, of_groups);
   }
   __syncthreads();
-  write_gradients<relu, scalar_t, T>(grad + offset, x + offset, means + image * shape.groups,
+  write_gradients<scalar_t, T>(grad + offset, x + offset, means + image * shape.groups,
                                      scales + image * shape.groups, weight, bias, of_groups, shape.begin(blockIdx.x),
                                      shape.end(blockIdx.x), shape, grad_x + offset);
 }
 
 template <typename T>
-Shape<T> shape_of(const Tensor& x, int64_t groups, double eps) {
+Shape<T> shape_of(const Tensor& x, int64_t groups, double eps, bool relu) {
   const int64_t images = x.size(0), rows = x.size(2) * x.size(3);
-  STD_TORCH_CHECK(x.size(1) <= kMaxChannels && images <= 65535 * (rows <= kOneBlock ? 32767 : 1), "group_norm: ",
-                  images, " images of ", x.size(1), " channels are too many on CUDA");
-  Shape<T> shape{rows, static_cast<int>(x.size(1)), static_cast<int>(groups), 1, rows, static_cast<T>(eps)};
+  STD_TORCH_CHECK(x.size(1) <= kMaxChannels, "group_norm: ", x.size(1), " channels, at most ", kMaxChannels,
+                  " fit on CUDA");
+  Shape<T> shape{rows, static_cast<int>(x.size(1)), static_cast<int>(groups), 1, rows, static_cast<T>(eps),
+                 relu};
   if (rows > kOneBlock && images < 512) {
     const int64_t wanted = std::clamp<int64_t>(1024 / images, 1, (rows + 63) / 64);
     shape.rows_of_chunk = (rows + wanted - 1) / wanted;
@@ -393,29 +397,25 @@ std::tuple<Tensor, Tensor, Tensor> forward(Tensor x, int64_t groups, Tensor weig
          scales = torch::stable::empty_like(means);
   MMDET_DISPATCH("group_norm", x, [&] {
     using T = accumulate_t<scalar_t>;
-    const auto shape = shape_of<T>(x, groups, eps);
+    const auto shape = shape_of<T>(x, groups, eps, relu);
     const auto* x_data = x.const_data_ptr<scalar_t>();
     const T *weight_data = weight.const_data_ptr<T>(), *bias_data = bias.const_data_ptr<T>();
     T *means_data = means.mutable_data_ptr<T>(), *scales_data = scales.mutable_data_ptr<T>();
     auto* out_data = out.mutable_data_ptr<scalar_t>();
     const dim3 chunks(shape.chunks, images);
-    const auto run = [&](auto rectified) {
-      constexpr bool with_relu = decltype(rectified)::value;
-      if (shape.chunks == 1) {
-        normalize<with_relu, scalar_t, T><<<images, kRowThreads, 0, stream>>>(x_data, weight_data, bias_data, shape,
-                                                                              out_data, means_data, scales_data);
-        return;
-      }
-      Tensor found = empty({images, shape.chunks, 2, x.size(1)}, weight.scalar_type(), x);
-      measure_chunks<scalar_t, T><<<chunks, kRowThreads, 0, stream>>>(x_data, shape, found.mutable_data_ptr<T>());
-      check_cuda(cudaGetLastError());
-      const dim3 of_groups(groups, images);
-      join_chunks<T><<<of_groups, kRowThreads, 0, stream>>>(found.const_data_ptr<T>(), shape, means_data, scales_data);
-      check_cuda(cudaGetLastError());
-      write_chunks<with_relu, scalar_t, T><<<chunks, kRowThreads, 0, stream>>>(x_data, means_data, scales_data,
-                                                                               weight_data, bias_data, shape, out_data);
-    };
-    relu ? run(std::true_type()) : run(std::false_type());
+    if (shape.chunks == 1) {
+      normalize<scalar_t, T><<<images, kRowThreads, 0, stream>>>(x_data, weight_data, bias_data, shape, out_data,
+                                                                 means_data, scales_data);
+      return;
+    }
+    Tensor found = empty({images, shape.chunks, 2, x.size(1)}, weight.scalar_type(), x);
+    measure_chunks<scalar_t, T><<<chunks, kRowThreads, 0, stream>>>(x_data, shape, found.mutable_data_ptr<T>());
+    check_cuda(cudaGetLastError());
+    const dim3 of_groups(groups, images);
+    join_chunks<T><<<of_groups, kRowThreads, 0, stream>>>(found.const_data_ptr<T>(), shape, means_data, scales_data);
+    check_cuda(cudaGetLastError());
+    write_chunks<scalar_t, T><<<chunks, kRowThreads, 0, stream>>>(x_data, means_data, scales_data, weight_data,
+                                                                  bias_data, shape, out_data);
   });
   check_cuda(cudaGetLastError());
   return {out, means, scales};
@@ -429,31 +429,27 @@ std::tuple<Tensor, Tensor> backward(Tensor grad, Tensor x, Tensor weight, Tensor
   Tensor grad_x = torch::stable::empty_like(x), sums = empty({images, 2, x.size(1)}, weight.scalar_type(), x);
   MMDET_DISPATCH("group_norm_backward", x, [&] {
     using T = accumulate_t<scalar_t>;
-    const auto shape = shape_of<T>(x, groups, 0);
+    const auto shape = shape_of<T>(x, groups, 0, relu);
     const auto *grad_data = grad.const_data_ptr<scalar_t>(), *x_data = x.const_data_ptr<scalar_t>();
     const T *means_data = means.const_data_ptr<T>(), *scales_data = scales.const_data_ptr<T>(),
             *weight_data = weight.const_data_ptr<T>(), *bias_data = bias.const_data_ptr<T>();
     auto* grad_x_data = grad_x.mutable_data_ptr<scalar_t>();
     const dim3 chunks(shape.chunks, images);
-    const auto run = [&](auto rectified) {
-      constexpr bool with_relu = decltype(rectified)::value;
-      if (shape.chunks == 1) {
-        backward_images<with_relu, scalar_t, T><<<images, kRowThreads, 0, stream>>>(
-            grad_data, x_data, means_data, scales_data, weight_data, bias_data, shape, grad_x_data,
-            sums.mutable_data_ptr<T>());
-        return;
-      }
-      Tensor found = empty({images, shape.chunks, 2, x.size(1)}, weight.scalar_type(), x);
-      sum_chunks<with_relu, scalar_t, T><<<chunks, kRowThreads, 0, stream>>>(
-          grad_data, x_data, means_data, scales_data, weight_data, bias_data, shape, found.mutable_data_ptr<T>());
-      check_cuda(cudaGetLastError());
-      constexpr int64_t chunks_dim[] = {1};
-      sums = torch::stable::sum(found, torch::headeronly::IntHeaderOnlyArrayRef(chunks_dim, 1));
-      backward_chunks<with_relu, scalar_t, T><<<chunks, kRowThreads, 0, stream>>>(
-          grad_data, x_data, means_data, scales_data, weight_data, bias_data, sums.const_data_ptr<T>(), shape,
-          grad_x_data);
-    };
-    relu ? run(std::true_type()) : run(std::false_type());
+    if (shape.chunks == 1) {
+      backward_images<scalar_t, T><<<images, kRowThreads, 0, stream>>>(
+          grad_data, x_data, means_data, scales_data, weight_data, bias_data, shape, grad_x_data,
+          sums.mutable_data_ptr<T>());
+      return;
+    }
+    Tensor found = empty({images, shape.chunks, 2, x.size(1)}, weight.scalar_type(), x);
+    sum_chunks<scalar_t, T><<<chunks, kRowThreads, 0, stream>>>(
+        grad_data, x_data, means_data, scales_data, weight_data, bias_data, shape, found.mutable_data_ptr<T>());
+    check_cuda(cudaGetLastError());
+    constexpr int64_t chunks_dim[] = {1};
+    sums = torch::stable::sum(found, torch::headeronly::IntHeaderOnlyArrayRef(chunks_dim, 1));
+    backward_chunks<scalar_t, T><<<chunks, kRowThreads, 0, stream>>>(
+        grad_data, x_data, means_data, scales_data, weight_data, bias_data, sums.const_data_ptr<T>(), shape,
+        grad_x_data);
   });
   check_cuda(cudaGetLastError());
   return {grad_x, sums};

@@ -69,7 +69,8 @@ __device__ int64_t pixel_offset(int64_t i, int64_t j, int64_t channel, int64_t h
 
 template <bool channels_last, int lanes, typename scalar_t, typename T>
 __global__ void __launch_bounds__(kThreads)
-    forward(const __grid_constant__ Pyramid<const scalar_t, T> pyramid, const T* rois, Pooling pooling, scalar_t* out) {
+    forward(const __grid_constant__ Pyramid<const scalar_t, T> pyramid, const T* rois, Pooling pooling,
+            scalar_t* out) {
   using Pixels = Vector<scalar_t, lanes>;
   for_each_bin<channels_last, lanes>(
       pyramid, rois, pooling,
