@@ -3,14 +3,10 @@ import functools
 import importlib.util
 import inspect
 import os
-import platform
 import re
 from pathlib import Path
 
-import cv2
-import mmengine
 import torch
-import torchvision
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.model import is_model_wrapper
@@ -20,10 +16,12 @@ from mmengine.runner import find_latest_checkpoint
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.registry import RUNNERS
 
+from .cuda_graph import use_cuda_graphs
 from .distributed import device_type, start_process_group, unwrap
 from .fused_optimizer import choose_kernel, keep_kernel
 from .kept_memory import keep_freed_memory
 from .loops import EpochBasedTrainLoop
+from .machine import describe_machine
 from .random_state import gather_random_states, set_random_state
 from .running_statistics import average_running_statistics
 
@@ -63,6 +61,8 @@ class Runner(_Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def _maybe_compile(self, target):
+        if self.cfg.get('cuda_graph'):
+            use_cuda_graphs(unwrap(self.model), self.cfg.cuda_graph)
         # mmengine compiles the whole step, losses, logging and all; the model knows which of its parts are worth it.
         options = self.cfg.get('compile')
         if options is None or options is False:
@@ -81,7 +81,8 @@ class Runner(_Runner):
     @staticmethod
     def build_dataloader(dataloader, seed=None, diff_rank_seed=False):
         if isinstance(dataloader, dict):
-            dataloader = {'collate_fn': dict(type='stacked_collate'), 'pin_memory': device_type() == 'cuda', **dataloader}
+            dataloader = {'collate_fn': dict(type='stacked_collate'), 'pin_memory': device_type() == 'cuda',
+                          **dataloader}
         loader = _Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         # Each pass draws a seed for its workers: from a generator of its own, so that the additional pass of a run that
         # is resumed inside an epoch does not change what the training draws.
@@ -216,15 +217,8 @@ class Runner(_Runner):
 
     def _log_env(self, env_cfg):
         # mmengine's report imports distutils, which Python 3.12 no longer has.
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        env = {
-            'Python': f'{platform.python_version()} on {platform.platform()}',
-            'PyTorch': f'{torch.__version__}, torchvision {torchvision.__version__}, OpenCV {cv2.__version__}, '
-                       f'mmengine {mmengine.__version__}',
-            'Device': f'{len(gpus)} x {gpus[0]}, CUDA {torch.version.cuda}' if gpus else
-                      f'CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads a process',
-            'Processes': f'{self.world_size}, launcher {self.launcher}',
-            'Seed': f'{self.seed}, deterministic {self.deterministic}',
-        }
-        self.logger.info('Environment\n' + '\n'.join(f'    {key:<10} {value}' for key, value in env.items()))
+        run = {'Processes': f'{self.world_size}, launcher {self.launcher}',
+               'Seed': f'{self.seed}, deterministic {self.deterministic}'}
+        lines = [f'    {key:<10} {value}' for key, value in {**describe_machine(), **run}.items()]
+        self.logger.info('\n'.join(['Environment', *lines]))
         self.logger.info(f'Config\n{self.cfg.pretty_text}')

@@ -22,7 +22,7 @@ class GroundTruth(NamedTuple):
     ignored: torch.Tensor         # (B, I, 4); crowds and the like, zero-area rows are padding
     image_sizes: torch.Tensor     # (B, 2) the image inside its padding
     padded_sizes: torch.Tensor    # (B, 2) the image padded to the size divisor
-    masks: MaskWindows | None    # every object's mask, image after image, as tensors
+    masks: MaskWindows | None     # every object's mask, image after image, as tensors; one empty mask without objects
     mask_rows: torch.Tensor       # (B, G) int64, row of each object in `masks`
 
     @classmethod
@@ -37,9 +37,11 @@ class GroundTruth(NamedTuple):
         mask_rows = (column + number.cumsum(0) - number).clamp(max=max(sum(counts) - 1, 0))
         masks = None
         if all('masks' in sample.gt_instances for sample in samples):
-            windows = [sample.gt_instances.masks.windows for sample in samples]
-            masks = MaskWindows(*(to_device(torch.from_numpy(np.concatenate(part)), device)
-                                  for part in zip(*windows)))
+            pixels, windows = (np.concatenate(part) for part in zip(*(sample.gt_instances.masks.windows
+                                                                      for sample in samples)))
+            if not len(windows):  # rows that stand for no object look at the first mask
+                windows = np.zeros((1, 4), np.int64)
+            masks = MaskWindows(*(to_device(torch.from_numpy(part), device) for part in (pixels, windows)))
         fields = (boxes, labels, column < number, ignored,
                   torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32),
                   torch.tensor([sample.get('pad_shape', sample.img_shape)[:2] for sample in samples],
