@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 UV = $$(command -v uv || echo $(BIN)/uv)
 SOURCES := $(shell find mmdet/ops/csrc -type f)
 
-.PHONY: help demo test install
+.PHONY: help demo test install release
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo      train Mask R-CNN on generated images, on this CPU, and draw what it finds'
 	@echo 'make test      lint and tests'
 	@echo 'make install   make .venv only'
+	@echo 'make release   build sdist and wheel into dist/, try the wheel on Python 3.10 and 3.14 (PYTHONS) and'
+	@echo '               PyTorch 2.10 and the newest (TORCHES)'
 	@echo 'PYTHON=python3.12 picks the interpreter (3.10 to 3.14) of a new .venv; UV_TORCH_BACKEND=cpu a smaller PyTorch'
 
 demo: install
@@ -20,6 +22,9 @@ demo: install
 test: install
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
+
+release: install
+	PYTHONS='$(PYTHONS)' TORCHES='$(TORCHES)' tools/release.sh
 
 install: $(VENV)/extension.stamp
 

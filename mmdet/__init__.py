@@ -1,7 +1,7 @@
 """Faster R-CNN and Mask R-CNN whose normalization layer is one line of a config."""
 from importlib import metadata
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 # mmdetection installs a package of this name too: files of the two would mix.
 try:

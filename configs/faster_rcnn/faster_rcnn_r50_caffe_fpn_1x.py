@@ -1,1 +1,0 @@
-_base_ = './faster-rcnn_r50-caffe_fpn_1x_coco.py'

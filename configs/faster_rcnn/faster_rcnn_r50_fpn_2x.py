@@ -1,1 +1,0 @@
-_base_ = './faster-rcnn_r50_fpn_2x_coco.py'

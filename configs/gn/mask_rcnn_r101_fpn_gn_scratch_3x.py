@@ -1,1 +1,0 @@
-_base_ = './mask-rcnn_r101-scratch_fpn_gn-all_3x_coco.py'

@@ -1,1 +1,0 @@
-_base_ = './mask-rcnn_r50_fpn_gn-all_2x_coco.py'

@@ -1,1 +1,0 @@
-_base_ = './mask-rcnn_r101-caffe_fpn_1x_coco.py'
