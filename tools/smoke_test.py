@@ -44,7 +44,7 @@ def train(config, folder):
 
 
 def detect(config, folder, trained):
-    """Load the checkpoint, compare its weights with the trained model's, detect on a picture; returns the number found."""
+    """Load the checkpoint, compare its weights with the trained ones, detect on a picture; returns the number found."""
     model = init_detector(config, folder / 'work_dir/epoch_1.pth', device='cpu')
     for name, tensor in trained.state_dict().items():
         if not torch.equal(model.state_dict()[name], tensor):

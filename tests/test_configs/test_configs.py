@@ -9,6 +9,7 @@ from mmdet.engine.config import read_config
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.relative_to(ROOT / 'configs') for path in (ROOT / 'configs').rglob('*.py')
                  if '_base_' not in path.parts)
+SHORT_NAME = Path('mask_rcnn/mask_rcnn_r50_fpn_1x.py')  # README's; the same as mask-rcnn_r50_fpn_1x_coco.py
 
 
 def load_tool(name):
@@ -16,9 +17,6 @@ def load_tool(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-SHORT_NAME = Path('mask_rcnn/mask_rcnn_r50_fpn_1x.py')  # README's; the same as mask-rcnn_r50_fpn_1x_coco.py
 
 
 @pytest.mark.parametrize('path', [path for path in CONFIGS if path != SHORT_NAME], ids=str)
@@ -36,7 +34,8 @@ def test_short_name():
 
 def test_others_inherit_from_the_installed_package(tmp_path):
     path = tmp_path / 'mine.py'
-    path.write_text("_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'\nmodel = dict(neck=dict(out_channels=128))\n")
+    path.write_text("_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'\n"
+                    'model = dict(neck=dict(out_channels=128))\n')
     model = read_config(str(path)).model
     assert (model.backbone.depth, model.neck.out_channels) == (50, 128)
 

@@ -31,7 +31,8 @@ def files(tmp_path_factory):
     torch.manual_seed(0)
     model = detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
     torch.save(dict(model=model.state_dict(), epoch=1), folder / 'theirs.pth')
-    (folder / 'config.py').write_text(CONFIG.format(base=str(ROOT / 'configs/faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')))
+    base = ROOT / 'configs/faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+    (folder / 'config.py').write_text(CONFIG.format(base=str(base)))
     return folder
 
 
