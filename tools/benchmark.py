@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mmdet.engine.command_line import plain_errors
 
 ANALYSIS = Path(__file__).parent / 'analysis'
-SHORT = dict(  # seconds each: does it run?
+SHORT = dict(  # seconds each, to see that it runs
     model=['--size', '64x64', '--repeats', '1', '--dtype', 'float32'],
     ops=['--boxes', '100', '--repeats', '1', '--dtype', 'float32', '--convs', '2x16x32x32'],
     norms=['--shapes', '2x32x7x7', '--repeats', '1'],

@@ -2,9 +2,9 @@
 
     python tools/check_configs.py FOLDER [LIST]
 
-FOLDER holds configs, e.g. `.mim/configs` of an unpacked mmdetection wheel; LIST is a file that names some of them, one
-a line; by default all are checked but _base_ and common. Images are generated and sizes divided by 8: no data set is
-needed, and no pretrained weights.
+FOLDER holds configs, e.g. `.mim/configs` of an unpacked mmdetection wheel. LIST is a file that names some of them, one
+a line; without it all are checked except _base_ and common. Images are generated and sizes divided by 8, so neither a
+data set nor pretrained weights are needed.
 """
 import argparse
 import sys
@@ -67,7 +67,7 @@ def generated(folder, index):
 
 
 def check_names(cfg):
-    """Raise KeyError for a type that nothing here builds, of the parts that need data or a Runner to be built."""
+    """Raise KeyError for a type that is unknown here, in the parts that cannot be built without data or a Runner."""
     parts = [(DATASETS, innermost(cfg.train_dataloader.dataset)), (DATASETS, innermost(cfg.val_dataloader.dataset)),
              (METRICS, cfg.val_evaluator), (LOOPS, cfg.train_cfg), *((HOOKS, h) for h in cfg.default_hooks.values()),
              *((PARAM_SCHEDULERS, s) for s in cfg.param_scheduler), *((VISBACKENDS, b) for b in cfg.vis_backends)]
@@ -85,10 +85,10 @@ def check(path, options):
     check_names(cfg)
     for key in ('model', 'train_dataloader', 'test_dataloader'):
         shrink(cfg[key])
-    cfg.model.test_cfg.rcnn.score_thr = 0.  # random weights are sure of nothing
+    cfg.model.test_cfg.rcnn.score_thr = 0.  # random weights give low scores
     model = MODELS.build(cfg.model)
     for module in model.modules():
-        if hasattr(module, 'set_epoch_length'):  # CBN, which a hook tells in a training
+        if hasattr(module, 'set_epoch_length'):  # CBN; in a training a hook tells it
             module.set_epoch_length(1)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     pipeline = [TRANSFORMS.build(step) for step in innermost(cfg.train_dataloader.dataset).pipeline]
@@ -132,7 +132,7 @@ def main():
         try:
             parameters, loss, detections = check(args.folder / name, args.cfg_options)
             row = [f'{parameters:.2f} M', f'{loss:.2f}', detections]
-        except Exception as error:  # each config for itself
+        except Exception as error:  # one failure must not hide the others
             failed += 1
             row = [f'FAILED: {user_mistake(error) or repr(error)}'[:100], '', '']
         rows.append([name, *row, f'{time.perf_counter() - start:.1f}'])

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # On a GPU machine: builds for its GPU, runs every test that needs one, the operators' tests under compute-sanitizer,
-# and the benchmarks. What each stage prints is kept in work_dirs/check_gpu. The stages' time limits, meant for an H200
-# with 16 cores, sum to less than ten minutes; PATIENCE=3 triples them.
-# PYTHON names an interpreter that has PyTorch and the requirements; a .venv is made where it is unset.
+# and the benchmarks. work_dirs/check_gpu keeps what each stage prints. The stages' time limits are meant for an H200
+# with 16 cores and sum to less than ten minutes; PATIENCE=3 triples them.
+# PYTHON names an interpreter that has PyTorch and the requirements. Without it the script makes .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ -z "${PYTHON:-}" ]; then
@@ -25,7 +25,7 @@ stage() { # NAME SECONDS COMMAND...; one that fails or takes too long stops no o
 }
 
 sanitize() { # TOOL
-  # The caching allocator would hide reads beyond a tensor's end. Only what runs our kernels, and of it only those.
+  # The caching allocator would hide reads beyond a tensor's end. Only tests that run our kernels, and only those kernels.
   PYTORCH_NO_CUDA_MEMORY_CACHING=1 stage "$1" 110 "$sanitizer" --tool "$1" --error-exitcode 1 --kernel-name kns=mmdet \
     "$PYTHON" -m pytest -q -m gpu tests/test_ops -k "$sanitized"
 }

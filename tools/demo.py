@@ -17,7 +17,7 @@ from mmdet.visualization import DetLocalVisualizer
 
 CONFIG = Path(__file__).parents[1] / 'configs/demo/mask-rcnn_demo.py'
 PICTURES = 12
-ENLARGE = 3  # the images are small: drawn at this scale, their labels cover less
+ENLARGE = 3  # the images are small: enlarged, their labels cover less of them
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Evaluate COCO result files: python tools/eval_results.py ANNOTATIONS.json RESULT.json [RESULT.json ...]
 
-Prints AP and AR of boxes and masks, as far as the files hold them; with several files also what each differs from the
-first by. --classwise adds a table of the classes.
+Prints AP and AR of boxes and masks, whichever the files hold. With several files it also prints how each differs from
+the first. --classwise adds a table of the classes.
 """
 import argparse
 from pathlib import Path

@@ -1,7 +1,7 @@
 """torchrun with what mmdetection's scripts expect: launch.py PROCESSES SCRIPT ARGUMENTS.
 
 NNODES, NODE_RANK, MASTER_ADDR and PORT place the processes; one machine without PORT takes a free port.
-PROCESSES counts GPUs, or CPU processes where there is none, which then share the cores.
+PROCESSES counts GPUs. Where there is none it counts CPU processes, which share the cores.
 """
 import os
 import socket

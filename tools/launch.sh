@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts a tool of this folder on several processes: launch.sh PROCESSES TOOL ARGUMENTS; dist_train.sh and dist_test.sh
-# call it. The project's own .venv serves where no other environment is active; PYTHON names any other interpreter.
+# call it. It takes PYTHON, or the active environment's Python, or the one of the project's .venv.
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ -z "$PYTHON" ]; then
     PYTHON=python

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds the release of the last commit into dist/, an sdist and from it a wheel, and tries the wheel beside each Python
-# and PyTorch of the lists, in an environment of its own that is removed again. Ends with a table; publishes nothing.
+# Builds an sdist of the last commit, and from it a wheel, into dist/. Tries the wheel with each Python and each PyTorch of
+# the lists, in a fresh environment that is removed again. Ends with a table. Publishes nothing.
 #
 #   make release                                             # Python 3.10 and 3.14, PyTorch 2.10 and the newest
 #   make release PYTHONS='3.12 /opt/python3.13/bin/python' TORCHES='2.12 newest'
 #
-# uv finds the interpreters, or downloads them. One environment takes some 8 GB under TMPDIR, less where uv can link to its cache.
+# uv finds the interpreters, or downloads them. An environment takes some 8 GB under TMPDIR, less where uv can link to its
+# cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 read -ra pythons <<< "${PYTHONS:-3.10 3.14}"

@@ -45,7 +45,7 @@ train_dataloader = dict(
         type='ShapesDataset', data_root=data_root, ann_file='annotations/train.json', data_prefix=dict(img='train/'),
         filter_cfg=dict(filter_empty_gt=True), pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,  # no padding to the size of others: the same figures on any number of processes
+    batch_size=1,  # without padding, any number of processes gives the same figures
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),

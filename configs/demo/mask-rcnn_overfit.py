@@ -1,5 +1,5 @@
 # Learns a handful of pictures by heart, from scratch, on a CPU: a check of your annotations or of a change to the code.
-# Put the pictures and their annotations, instances.json, into data/few (or change data_root), and num_classes to yours.
+# Put the pictures and their annotations, instances.json, into data/few (or change data_root), and set num_classes.
 _base_ = './mask-rcnn_demo.py'
 
 num_classes = 80

@@ -1,4 +1,4 @@
-# GN in backbone, FPN and heads, 4conv1fc box head; the stride of a block in its 3x3 convolution.
+# GN in backbone, FPN and heads, a 4conv1fc box head; a block's 3x3 convolution has its stride.
 _base_ = './faster_rcnn_r50_fpn.py'
 norm_cfg = dict(type='GN', num_groups=32)
 model = dict(

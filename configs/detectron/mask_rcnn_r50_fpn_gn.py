@@ -1,4 +1,4 @@
-# GN in backbone, FPN and heads, 4conv1fc box head; the stride of a block in its 3x3 convolution.
+# GN in backbone, FPN and heads, a 4conv1fc box head; a block's 3x3 convolution has its stride.
 # The model of Detectron's e2e_mask_rcnn_R-50-FPN_2x_gn.
 _base_ = './mask_rcnn_r50_fpn.py'
 norm_cfg = dict(type='GN', num_groups=32)

@@ -1,5 +1,5 @@
-# Group Normalization and Weight Standardization (arXiv 1903.10520) in backbone, FPN and box head,
-# from ImageNet weights trained so.
+# Group Normalization and Weight Standardization (arXiv 1903.10520) in backbone, FPN and box head.
+# The ImageNet weights were trained with both.
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 conv_cfg = dict(type='ConvWS')
 norm_cfg = dict(type='GN', num_groups=32, requires_grad=True)

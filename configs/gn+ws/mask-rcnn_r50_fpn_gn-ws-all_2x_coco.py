@@ -1,5 +1,5 @@
-# Group Normalization and Weight Standardization (arXiv 1903.10520) in backbone, FPN, box head and mask head,
-# from ImageNet weights trained so.
+# Group Normalization and Weight Standardization (arXiv 1903.10520) in backbone, FPN, box head and mask head.
+# The ImageNet weights were trained with both.
 _base_ = '../mask_rcnn/mask-rcnn_r50_fpn_2x_coco.py'
 conv_cfg = dict(type='ConvWS')
 norm_cfg = dict(type='GN', num_groups=32, requires_grad=True)

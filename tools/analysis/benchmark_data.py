@@ -1,7 +1,7 @@
 """Times the data pipeline of a config, transform by transform: python tools/analysis/benchmark_data.py [CONFIG]
 
-On generated photographs of COCO's size (640 x 480 JPEG, polygons), one process, one thread, as in a
-loader's worker: images a second of one core. With --ann-file and --images on pictures of your own.
+The pictures are generated and of COCO's size (640 x 480 JPEG, polygons); --ann-file and --images name your own. It runs
+in one process and one thread, as in a loader's worker, so images a second are those of one core.
 """
 import argparse
 import copy

@@ -1,7 +1,7 @@
 """Times COCO's evaluation by every installed evaluator: python tools/analysis/benchmark_evaluation.py
 
-Ground truth and detections are generated; the evaluators take turns. The largest difference between their precisions is
-printed too.
+Ground truth and detections are generated, and the evaluators take turns. It also prints the largest difference between
+their precisions.
 """
 import argparse
 import functools
@@ -56,7 +56,7 @@ def generate(args):
         for box, label, polygons in zip(boxes, labels, outlines(rng, boxes)):
             annotations.append(dict(image_id=image_id, category_id=int(label), bbox=box.tolist(), iscrowd=0,
                                     area=float(box[2] * box[3] * 0.57), segmentation=polygons))
-        # Each object is met about twice, up to 30 percent of its size beside its place; the rest is false.
+        # Each object is found about twice, up to 30 percent of its size off its place. The other detections are false.
         hit = rng.permutation(np.arange(count).repeat(2))[:found]
         offset = rng.normal(0, 0.1, (len(hit), 4)) * boxes[hit][:, [2, 3, 2, 3]]
         guesses = np.concatenate([boxes[hit] + offset, boxes_like_coco(rng, found - len(hit))])

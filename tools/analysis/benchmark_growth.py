@@ -1,7 +1,7 @@
 """How a training step grows: python tools/analysis/benchmark_growth.py
 
-Time of a step of Mask R-CNN R-50-FPN and its peak memory beyond the model's, with one thing at a time made larger:
-image size, images, objects, classes, proposals, sampled RoIs. Each case is a process of its own.
+Measures the time of a step of Mask R-CNN R-50-FPN and its peak memory beyond the model's. One thing at a time grows:
+image size, images, objects, classes, proposals, sampled RoIs. Each case runs in a process of its own.
 """
 import argparse
 import statistics

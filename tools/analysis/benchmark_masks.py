@@ -1,6 +1,6 @@
 """Times predicted masks on their way to COCO's RLE: python tools/analysis/benchmark_masks.py
 
-Our operator takes turns with pasting and encoding; the table's ratios are to torchvision's pasting.
+Our operator takes turns with pasting followed by encoding. The table's ratios are to torchvision's pasting.
 """
 import argparse
 
@@ -27,7 +27,7 @@ def parse_args():
 
 
 def detections(args):
-    """Blobs (N, 28, 28) that are sure inside and unsure at their outline, and boxes (N, 4) inside the image."""
+    """Blobs (N, 28, 28), sure inside and unsure at their outline, and boxes (N, 4) inside the image."""
     generator = torch.Generator().manual_seed(0)
     image = torch.tensor([args.size[1], args.size[0]])
     least, most = args.box

@@ -1,10 +1,12 @@
 """Times Mask R-CNN R-50-FPN beside torchvision's, in turns: python tools/analysis/benchmark_model.py
 
 A training step goes from images and targets on the device to updated weights, inference from images to 100 detections
-an image with masks; random weights, frozen batch norms, 8 objects of random place. Ratios are to torchvision in the
-same precision. --mmdetection adds mmdetection's model, in a process of its own, as its package has the name of ours.
---memory also says the peak of each training, in a process of its own. --compile puts our model, as torch.compile makes
-it, beside itself as it is.
+an image with masks. Weights are random, batch norms frozen, and each image has 8 objects at random places. Ratios are
+to torchvision in the same precision.
+
+--mmdetection adds mmdetection's model. Its package has the name of ours, so it runs in a process of its own.
+--memory also measures the peak memory of each training, in a process of its own.
+--compile compares our model with and without torch.compile.
 """
 import argparse
 import os
@@ -56,7 +58,7 @@ def most_memory(device):
     """MiB that the process ever held: in tensors on a GPU, in all on a CPU."""
     if torch.device(device).type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
-    # Of this program alone; getrusage begins with what the parent held.
+    # Of this program alone: getrusage starts from what the parent held.
     line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))
     return int(line.split()[1]) / 1024
 
@@ -95,7 +97,7 @@ def main():
             peaks = {}
             for name in compared:
                 words = [word for word in sys.argv[1:] if word != '--memory']
-                # Tensors are given back when they are freed: the peak is of what is in use, not of malloc's gaps.
+                # Freed tensors go back to the system, so the peak is of what is in use, without malloc's gaps.
                 done = subprocess.run([sys.executable, __file__, *words, '--peak-of', name, '--dtype', dtype],
                                       env={'MALLOC_MMAP_THRESHOLD_': '1000000', **os.environ},
                                       stdout=subprocess.PIPE, text=True, check=True)

@@ -54,8 +54,8 @@ def make_step(shape, name, args):
 def whole_step(name, args):
     """A function that trains Mask R-CNN with this norm for one step; CBN's history is full and in use.
 
-    All norms start from the same weights and keep them (learning rate 0). With others they would get other proposals,
-    so another number of masks to learn, and each takes time.
+    All norms start from the same weights and keep them (learning rate 0). Other weights would give other proposals and
+    so another number of masks to learn, which changes the time.
     """
     images, height, width = map(int, args.step.split('x'))
     torch.manual_seed(0)

@@ -1,10 +1,10 @@
 """Times RoIAlign and NMS beside torchvision.ops, convolutions and norms beside PyTorch: tools/analysis/benchmark_ops.py
 
-RoIAlign: 512 RoIs of two images on one level (256 channels, 100 x 168) and on four levels of a pyramid, 7 x 7 bins, 2
-samples a bin; torchvision's pyramid is MultiScaleRoIAlign. Inputs are channels-last for both, as the models have them;
-torchvision, which has no bfloat16, converts to float32 and back, as it does under autocast. The convolutions are 3x3 of
-stride 1 in float32; on GPUs both are cuDNN's. Of the norms it is what SyncBN and CBN are made of, by our kernels and by
-PyTorch's operators; on GPUs it is the same.
+- RoIAlign: 512 RoIs of two images on one level (256 channels, 100 x 168) and on four levels of a pyramid, 7 x 7 bins, 2
+  samples a bin. torchvision's pyramid is MultiScaleRoIAlign. Both get channels-last inputs, as the models do.
+  torchvision has no bfloat16: it converts to float32 and back, as it does under autocast.
+- Convolutions: 3x3 of stride 1 in float32. On GPUs both are cuDNN's.
+- Norms: the operators that SyncBN and CBN are made of, by our kernels and by PyTorch's. On GPUs they are the same.
 """
 import argparse
 

@@ -1,8 +1,8 @@
 """Trains one small classifier with few images a step: python tools/analysis/compare_batch_sizes.py
 
-Objects cut out of the generated shapes, five classes. Every run sees the same pictures in the same order the same
-number of times, with a learning rate proportional to the batch; the table shows the accuracy on unseen pictures, a row
-for each norm and a column for each batch size, mean and spread over the seeds.
+The pictures are objects cut out of the generated shapes, of five classes. Every run sees the same pictures in the same
+order and equally often, with a learning rate proportional to the batch. The table shows the accuracy on unseen
+pictures, mean and spread over the seeds, with a row for each norm and a column for each batch size.
 """
 import argparse
 import functools
@@ -106,7 +106,7 @@ def main():
     args = parse_args()
     runs = [(norm, size, seed) for size in sorted(args.batch_sizes) for norm in args.norms
             for seed in range(args.seeds)]
-    data(args)  # where processes are forked they inherit it
+    data(args)  # forked processes inherit it
     found = {}
     with ProcessPoolExecutor(args.jobs) as pool:
         for run, future in [(run, pool.submit(accuracy, *run, args)) for run in runs]:

@@ -1,7 +1,7 @@
-"""Trains a config with each norm and tables what came out: python tools/analysis/compare_norms.py [CONFIG] [options]
+"""Trains a config with each norm, prints a table of the results: python tools/analysis/compare_norms.py [CONFIG] [options]
 
-Same seed, same data, same images a step. SyncBN runs on several processes that share the batch. A norm whose training
-has ended is not trained again, and one that was broken off goes on: start the command anew.
+All norms have the same seed, data and images a step. SyncBN runs on several processes that share the batch. When it is
+started again, the command goes on where it was interrupted and skips norms whose training has ended.
 """
 import argparse
 import json

@@ -22,7 +22,7 @@ class OtherProcess:
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def steps(self, what, dtype):
-        """A step by the name to show, or none where mmdetection cannot take it, which stderr says."""
+        """The step, by the name to show. Empty where mmdetection cannot take it; stderr says why."""
         answer = self._ask(what, dtype)
         if 'failed' in answer:
             print(f'mmdetection: {what} {dtype} fails: {answer["failed"]}', file=sys.stderr)
@@ -43,7 +43,7 @@ class OtherProcess:
 
 
 def config_of(package):
-    """mmdetection's own config of this model: of a wheel, or of a checkout."""
+    """mmdetection's own config of this model, in a wheel or in a checkout."""
     name = 'configs/mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
     for path in (package / '.mim' / name, package.parent / name):
         if path.exists():

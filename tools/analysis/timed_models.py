@@ -37,7 +37,7 @@ def batch(args):
 
 
 class Ours:
-    """Of the package `mmdet` at hand, be it mmdetection: it is used in the same way."""
+    """The model of the package `mmdet` that is installed, which may be mmdetection: both are used in the same way."""
 
     def __init__(self, args, cfg_options=None, config=CONFIG):
         register_all_modules()

@@ -1,4 +1,4 @@
-"""Times functions that do the same work in turns, so that what else runs on the machine hits them alike."""
+"""Times functions that do the same work in turns, so that other load on the machine affects them alike."""
 import platform
 import statistics
 import time
@@ -9,7 +9,7 @@ import torch
 
 
 def alternate(steps: Mapping[str, Callable], repeats: int, warmup: int = 2) -> dict[str, list[float]]:
-    """Seconds of each call: all functions once, then all again, `repeats` times after `warmup` rounds uncounted."""
+    """Seconds of each call. All functions run once, then all again, `repeats` times; `warmup` rounds before do not count."""
     times = {name: [] for name in steps}
     for i in range(-warmup, repeats):
         for name, step in steps.items():
@@ -34,7 +34,7 @@ def rows(title: str, times: Mapping[str, list[float]], baseline: str) -> list[li
 
 
 def ratio(value: float, base: float) -> str:
-    """Two decimals, or two digits where it is small."""
+    """Two decimals, or two significant digits where it is small."""
     return f'{value / base:.2f}' if value > 0.1 * base else f'{value / base:.2g}'
 
 

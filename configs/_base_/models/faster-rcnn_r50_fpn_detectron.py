@@ -1,12 +1,12 @@
-# Faster R-CNN with FPN by Detectron's conventions: a box's width is x2 - x1 + 1, anchors are rounded, regions are read
-# without the half-pixel shift, images are BGR less a mean, the stride of a block is in its 1x1 convolution.
+# Faster R-CNN with FPN by Detectron's conventions: a box's width is x2 - x1 + 1, anchors are rounded, RoIAlign has
+# no half-pixel shift, images are BGR minus a mean, and a block's first 1x1 convolution has its stride.
 _base_ = './faster-rcnn_r50_fpn.py'
 bbox_coder = dict(type='LegacyDeltaXYWHBBoxCoder', detectron=True)
 roi_layer = dict(sampling_ratio=2, aligned=False)
 model = dict(
     data_preprocessor=dict(mean=[102.9801, 115.9465, 122.7717], std=[1., 1., 1.], bgr_to_rgb=False),
     backbone=dict(
-        norm_cfg=dict(type='FrozenBN', requires_grad=False),  # scale and shift alone
+        norm_cfg=dict(type='FrozenBN', requires_grad=False),  # only a scale and a shift
         style='caffe',
         init_cfg=dict(checkpoint='open-mmlab://detectron2/resnet50_caffe')),
     rpn_head=dict(

@@ -1,4 +1,4 @@
-# Faster R-CNN with FPN by torchvision's conventions: rounded anchors, regions read without the half-pixel shift.
+# Faster R-CNN with FPN by torchvision's conventions: rounded anchors, RoIAlign without the half-pixel shift.
 _base_ = './faster-rcnn_r50_fpn.py'
 roi_layer = dict(sampling_ratio=2, aligned=False)
 model = dict(
