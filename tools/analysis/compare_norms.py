@@ -1,4 +1,4 @@
-"""Trains a config with each norm, prints a table of the results: python tools/analysis/compare_norms.py [CONFIG] [options]
+"""Trains a config with each norm and prints a table: python tools/analysis/compare_norms.py [CONFIG] [options]
 
 All norms have the same seed, data and images a step. SyncBN runs on several processes that share the batch. When it is
 started again, the command goes on where it was interrupted and skips norms whose training has ended.

@@ -9,7 +9,7 @@ import torch
 
 
 def alternate(steps: Mapping[str, Callable], repeats: int, warmup: int = 2) -> dict[str, list[float]]:
-    """Seconds of each call. All functions run once, then all again, `repeats` times; `warmup` rounds before do not count."""
+    """Seconds of each call: all functions in turn, `repeats` times, after `warmup` rounds that do not count."""
     times = {name: [] for name in steps}
     for i in range(-warmup, repeats):
         for name, step in steps.items():
