@@ -43,9 +43,9 @@ for python in "${pythons[@]}"; do
     wanted=torch$([ "$torch" = newest ] || echo "==$torch.*")
     env="$work/env"
     "$uv" venv -q --clear --python "$python" "$env" && "$uv" pip install -q --python "$env" "$wanted" dist/*.whl &&
-      (cd "$work" && "$env/bin/python" -I "$OLDPWD/tools/smoke_test.py" > smoke.log 2>&1) || true
+      (cd "$work" && "$env/bin/python" -I source/tools/smoke_test.py > smoke.log 2>&1) || true
     last=$(tail -n 1 "$work/smoke.log" 2> /dev/null || echo 'cannot be installed')
-    rm -rf "$env" 
+    rm -rf "$env"
     if [[ $last != ok:* ]]; then
       failed=1
       tail -n 20 "$work/smoke.log" 2> /dev/null || true
