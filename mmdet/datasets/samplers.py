@@ -8,7 +8,7 @@ from mmdet.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class AspectRatioBatchSampler(BatchSampler):
-    """Batches of upright images only and of other images only; what is left at the end is mixed.
+    """Batches hold only upright images or only others; the last ones are mixed.
 
     Args:
         sampler: indices of a data set (`sampler.dataset`) whose `get_data_info` gives width and height.

@@ -20,8 +20,8 @@ from .shapes_scene import SCALE, SHAPES, draw_scene
 class ShapesDataset(CocoDataset):
     """Generated pictures of ellipses, triangles, rectangles, stars and crosses under data_root.
 
-    data_root holds train/, val/, annotations/train.json and annotations/val.json, 600 and 100 pictures; what is missing
-    is drawn first. All other arguments are CocoDataset's.
+    data_root holds train/ (600 pictures), val/ (100), annotations/train.json and annotations/val.json. If they are
+    missing, they are drawn first. All other arguments are CocoDataset's.
     """
     METAINFO = dict(classes=SHAPES,
                     palette=[(230, 60, 60), (60, 170, 60), (60, 100, 230), (240, 170, 30), (160, 70, 200)])
@@ -32,9 +32,9 @@ class ShapesDataset(CocoDataset):
 
 
 def make_shapes(root: str, num_train: int = 600, num_val: int = 100, seed: int = 0) -> None:
-    """Draw the data set into the folder `root` unless it is there; the same pictures for the same seed.
+    """Draw the data set into the folder `root` unless it is there. The same seed gives the same pictures.
 
-    Safe when several processes start at once: each draws into a folder of its own, the first to finish renames it.
+    Several processes may start at once: each draws into a folder of its own, and the first to finish renames its own.
 
     Raises:
         FileExistsError: `root` holds something else.
@@ -76,9 +76,11 @@ def _write_split(root, split, number, seed):
 
 
 def _annotate(mask: np.ndarray, crowd: bool) -> dict:
-    """bbox, area and segmentation of a mask SCALE times the picture's size: as in COCO, plain RLE for a crowd and
-    polygons for an object; what polygons cannot say, an object with a hole, is a compressed RLE."""
-    # What is thinner than a pixel (tips, slivers beside an object in front) would only stretch the box.
+    """bbox, area and segmentation of a mask that is SCALE times the picture's size.
+
+    As in COCO, a crowd is a plain RLE and an object polygons. An object with a hole is a compressed RLE.
+    """
+    # Parts thinner than a pixel (tips, slivers beside an object in front) would only stretch the box.
     mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     pixels = cv2.resize(mask * 255, None, fx=1 / SCALE, fy=1 / SCALE, interpolation=cv2.INTER_AREA) >= 128
     polygons = None if crowd else _polygons(mask)
@@ -88,7 +90,7 @@ def _annotate(mask: np.ndarray, crowd: bool) -> dict:
 
 def _polygons(mask):
     """Outlines of the parts of a mask in pixels of the picture; None if one has a hole."""
-    # One pixel more to the right and below: the line through the middle of its border pixels is then the edge.
+    # With one more pixel to the right and below, the line through the middle of the border pixels is the edge.
     grown = cv2.dilate(cv2.copyMakeBorder(mask, 0, 1, 0, 1, cv2.BORDER_CONSTANT), np.ones((2, 2), np.uint8))
     contours, hierarchy = cv2.findContours(grown, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if (hierarchy[0, :, 3] >= 0).any():

@@ -1,6 +1,6 @@
 """One picture of the generated `shapes` data: textured shapes that cover each other on a textured ground.
 
-Everything is drawn at SCALE times the picture's size, so that edges come out smooth and masks exact.
+Everything is drawn at SCALE times the picture's size, so that edges are smooth and masks exact.
 """
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ import numpy as np
 
 SHAPES = ('ellipse', 'triangle', 'rectangle', 'star', 'cross')
 SCALE = 2
-TILT = np.pi / 9  # radians by which a shape may lean
-LEAST_VISIBLE = 0.55  # of its own pixels that every object keeps visible
+TILT = np.pi / 9  # radians that a shape may be tilted by
+LEAST_VISIBLE = 0.55  # share of its pixels that must stay visible of every object
 
 
 class Item(NamedTuple):
@@ -34,7 +34,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[np.ndarray, list[Item]]:
     for _ in range(0 if empty else rng.integers(2, 9)):
         label = int(rng.integers(len(SHAPES)))
         radius = float(np.exp(rng.uniform(np.log(11), np.log(min(height, width) / 2.2))))
-        beside = rng.random() < 0.4  # near the object before it, so that one covers part of the other
+        beside = rng.random() < 0.4  # near the previous object, so that one covers part of the other
         centre = centre + rng.normal(0, 1.2 * radius, 2) if beside else rng.uniform((0, 0), (width, height))
         centre = centre.clip(8, (width - 8, height - 8))
         mask = _place(rng, label, radius, centre, owner.shape)
@@ -76,7 +76,7 @@ def _place(rng, label, radius, centre, shape):
 
 
 def _hides_too_much(mask, owner, drawn):
-    """Whether `mask` lies too far outside the picture or would leave an object drawn before too little of itself."""
+    """Whether `mask` lies too far outside the picture, or would cover too much of an earlier object."""
     if np.count_nonzero(mask) < 80 * SCALE ** 2:
         return True
     left = np.bincount(owner[mask == 0], minlength=len(drawn) + 1)[1:]
@@ -124,7 +124,7 @@ def _colour(rng, saturation, value):
 
 
 def _paint(rng, image, mask):
-    """Lay a shape with its shadow onto the picture: two colours in a pattern, a darker rim, light from one side."""
+    """Draw a shape and its shadow onto the picture: two colours in a pattern, a darker rim, light from one side."""
     x, y, w, h = cv2.boundingRect(mask)
     margin = 6 * SCALE
     x1, y1 = max(x - margin, 0) // SCALE, max(y - margin, 0) // SCALE

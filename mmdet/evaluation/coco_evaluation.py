@@ -1,4 +1,4 @@
-"""COCO's evaluation, by faster-coco-eval where it is installed, else by pycocotools; the figures are the same."""
+"""COCO's evaluation by faster-coco-eval, or by pycocotools where that is not installed. Both give the same figures."""
 import contextlib
 import io
 import json
@@ -16,14 +16,14 @@ try:
 except ImportError:
     pass
 
-AREAS = ('', '_s', '_m', '_l')  # all sizes, and the three of COCOeval.params.areaRngLbl after it
+AREAS = ('', '_s', '_m', '_l')  # all sizes, then the three of COCOeval.params.areaRngLbl
 
 
 def coco_index(dataset: dict, evaluator: str = 'auto') -> COCO:
-    """A COCO object for a dict of images, annotations and categories, of the evaluator that shall be used.
+    """The evaluator's COCO object for a dict of images, annotations and categories.
 
     `evaluator` is 'faster-coco-eval', 'pycocotools', or 'auto' for the first of them that is installed. Annotations
-    are numbered anew from 1: the evaluator takes the id 0 for "not matched".
+    get new ids from 1, because the evaluator takes the id 0 for "not matched".
     """
     name = next(iter(EVALUATORS)) if evaluator == 'auto' else evaluator
     if name not in EVALUATORS:
@@ -40,7 +40,7 @@ def _index(cls, dataset):
 
 
 def read_results(path: str) -> list[dict]:
-    """The detections of a COCO result file, every entry checked for its keys.
+    """The detections of a COCO result file. Checks that every entry has its keys.
 
     Raises FileNotFoundError or ValueError that names the file and the entry.
     """
@@ -121,7 +121,7 @@ def average_precision(evaluation: COCOeval, iou: float | None = None, area: str 
                       category_id: int | None = None) -> float:
     """Mean of the precisions chosen: of one IoU, one of AREAS, one limit of detections (else the largest), one class.
 
-    -1 where there is no such ground truth, as pycocotools reports it.
+    -1 where there is no such ground truth, as in pycocotools.
     """
     params = evaluation.params
     precision = evaluation.eval['precision'][..., AREAS.index(area), _index_of_limit(params, max_dets)]

@@ -1,4 +1,4 @@
-"""Predictions as a pickle, for looking at them and evaluating them later."""
+"""Predictions as a pickle, to look at or evaluate later."""
 from collections.abc import Sequence
 
 from mmengine.evaluator import DumpResults
@@ -11,7 +11,7 @@ from .coco_metric import encode_masks
 @METRICS.register_module()
 class DumpDetResults(DumpResults):
     """Writes a list of dicts, one an image: metainfo and pred_instances, tensors on the CPU, masks as COCO's RLE."""
-    default_prefix = 'dump'  # there are no figures to name; without it mmengine warns
+    default_prefix = 'dump'  # unused, since there are no figures; without it mmengine warns
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         samples = []

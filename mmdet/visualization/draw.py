@@ -31,7 +31,7 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, colors: list, width: int):
 
 
 def draw_labels(image: np.ndarray, boxes: np.ndarray, texts: list[str], colors: list, size: int, text_color=None):
-    """Return the image with a tag at each box: above it where there is room, else inside or below, best off others."""
+    """Return the image with a tag at each box: above it where there is room, else inside or below, away from others."""
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
     font = _font(size)

@@ -10,7 +10,7 @@ def get_palette(palette, num_classes: int) -> list[tuple[int, int, int]]:
     """At least `num_classes` RGB colours, 0 to 255.
 
     palette: a list of colours (repeated when it is too short), one colour as a tuple or a name, or None or 'random' for
-    generated ones, neighbours in the list being far apart in hue.
+    generated ones, whose neighbours in the list are far apart in hue.
     """
     if palette is None or palette == 'random':
         return [_generated(i) for i in range(num_classes)]

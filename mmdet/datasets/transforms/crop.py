@@ -11,14 +11,14 @@ _CROP_TYPES = ('absolute', 'absolute_range', 'relative', 'relative_range')
 
 @TRANSFORMS.register_module()
 class RandomCrop(BaseTransform):
-    """Cut a random window out of the image; instances that have no part in it go.
+    """Cut a random window out of the image, and drop instances outside it.
 
     Args:
         crop_size: for 'absolute' and 'relative' (width, height), in pixels or as shares of the image; for
-            'absolute_range' the least and the most pixels of each side, for 'relative_range' the least share of height
-            and of width. A window larger than the image is cut to it.
-        allow_negative_crop: whether a window without instances is taken; if not, the data set takes another image.
-        recompute_bbox: boxes from the cropped masks rather than the cropped boxes.
+            'absolute_range' the smallest and the largest side in pixels, for 'relative_range' the smallest share of
+            height and of width. A window larger than the image is cut to it.
+        allow_negative_crop: whether a window may be without instances; if not, the data set takes another image.
+        recompute_bbox: compute boxes from the cropped masks instead of cropping the boxes.
         bbox_clip_border: whether boxes are cut to the window.
     """
 

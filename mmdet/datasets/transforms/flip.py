@@ -14,7 +14,7 @@ class RandomFlip(MMCV_RandomFlip):
     def _flip(self, results: dict) -> None:
         direction = str(results['flip_direction'])
         results['flip_direction'] = direction
-        # mmcv makes a view with negative strides, whose copy later costs ten times this one.
+        # mmcv returns a view with negative strides; copying that later takes ten times as long as this copy.
         results['img'] = cv2.flip(results['img'], _CV2_CODE[direction])
         if 'gt_bboxes' in results:
             results['gt_bboxes'] = self._flip_bbox(results['gt_bboxes'], results['img'].shape[:2], direction)

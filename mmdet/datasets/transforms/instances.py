@@ -8,7 +8,7 @@ _FIELDS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks')
 
 
 def keep_instances(results: dict, keep: np.ndarray) -> None:
-    """Leave in `results` the instances where `keep` (N,) is True, in every field there is."""
+    """Keep only the instances where `keep` (N,) is True, in every field of `results`."""
     for field in _FIELDS:
         if field in results:
             results[field] = results[field][keep]

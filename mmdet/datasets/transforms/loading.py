@@ -13,13 +13,13 @@ from mmdet.structures.mask import BitmapMasks, MaskWindows, PolygonMasks
 
 @TRANSFORMS.register_module()
 class LoadImageFromFile(MMCV_LoadImageFromFile):
-    """mmcv's, with every way an image can fail named.
+    """mmcv's LoadImageFromFile, with an error that names what is wrong with an image.
 
     Adds img (H, W, 3) uint8 BGR, img_shape and ori_shape (H, W).
 
     Raises:
         FileNotFoundError: no file at results['img_path'].
-        ValueError: no image, or one that is cut short (of which cv2 would make a picture with a grey rest).
+        ValueError: no image, or one that is cut short (cv2 would fill the rest with grey).
     """
 
     def transform(self, results: dict) -> dict | None:
@@ -54,7 +54,7 @@ class LoadImageFromFile(MMCV_LoadImageFromFile):
 
 
 def _cut_short(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end; bytes after the end do no harm."""
+    """Whether a JPEG or PNG lacks its end. Bytes after the end are allowed."""
     for start, last_part, end in ((b'\xff\xd8', b'\xff\xda', b'\xff\xd9'), (b'\x89PNG', b'IDAT', b'IEND')):
         if data.startswith(start):
             return not data.endswith(end) and data.rfind(end) <= data.rfind(last_part)
@@ -63,7 +63,7 @@ def _cut_short(data: bytes) -> bool:
 
 @TRANSFORMS.register_module()
 class LoadImageFromNDArray(BaseTransform):
-    """Take results['img'], a (H, W, 3) BGR array, as it would have come from a file."""
+    """Take results['img'], a (H, W, 3) BGR array, as if it came from a file."""
 
     def transform(self, results: dict) -> dict:
         results.setdefault('img_path', None)
@@ -79,7 +79,7 @@ class LoadAnnotations(BaseTransform):
 
     Args:
         with_bbox, with_label, with_mask: what to read.
-        poly2mask: BitmapMasks; otherwise PolygonMasks, in which instances annotated as RLE are flagged as ignored.
+        poly2mask: make BitmapMasks; otherwise PolygonMasks, where instances annotated as RLE are flagged as ignored.
         box_type: accepted for mmdetection's configs; boxes are arrays.
     """
 
@@ -105,7 +105,7 @@ class LoadAnnotations(BaseTransform):
         segmentations = [_segmentation(instance, results) for instance in instances]
         usable = [bool(s) and (self.poly2mask or isinstance(s, list)) for s in segmentations]
         results['gt_ignore_flags'] |= ~np.array(usable, bool)
-        # An instance without a usable mask keeps its row, filled with a polygon of no area.
+        # An instance without a usable mask keeps its row, with a polygon of no area.
         segmentations = [s if ok else [np.zeros(6)] for s, ok in zip(segmentations, usable, strict=True)]
         if self.poly2mask:
             results['gt_masks'] = BitmapMasks(MaskWindows.draw(segmentations, height, width), height, width)

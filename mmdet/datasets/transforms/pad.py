@@ -6,7 +6,7 @@ from mmdet.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class Pad(MMCV_Pad):
-    """mmcv's Pad at the right and the bottom for img, and gt_masks with it."""
+    """mmcv's Pad at the right and the bottom, for img and gt_masks."""
 
     def transform(self, results: dict) -> dict:
         results = super().transform(results)

@@ -8,13 +8,13 @@ from mmdet.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PhotoMetricDistortion(BaseTransform):
-    """SSD's colour distortion (arXiv 1512.02325, section 2.2): each change is made with probability 0.5.
+    """SSD's colour distortion (arXiv 1512.02325, section 2.2): each change has probability 0.5.
 
     Args:
-        brightness_delta: most that is added to the pixels, in 0..255.
+        brightness_delta: largest amount added to the pixels, in 0..255.
         contrast_range: factor of the pixels, before or after the changes of colour.
         saturation_range: factor of the saturation.
-        hue_delta: most that is added to the hue, in degrees.
+        hue_delta: largest amount added to the hue, in degrees.
     """
 
     def __init__(self, brightness_delta: float = 32, contrast_range: tuple[float, float] = (0.5, 1.5),

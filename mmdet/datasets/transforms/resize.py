@@ -9,7 +9,7 @@ from mmdet.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class Resize(MMCV_Resize):
-    """mmcv's Resize for img and gt_bboxes (float32 throughout), and gt_masks with them."""
+    """mmcv's Resize for img, gt_bboxes (always float32) and gt_masks."""
 
     def _resize_bboxes(self, results: dict) -> None:
         if 'gt_bboxes' not in results:
@@ -29,7 +29,7 @@ class Resize(MMCV_Resize):
 
 @TRANSFORMS.register_module()
 class RandomResize(MMCV_RandomResize):
-    """mmcv's RandomResize (a scale between two, or one times a random ratio) with the Resize above."""
+    """mmcv's RandomResize with the Resize above: a scale between two, or one scale times a random ratio."""
 
     def __init__(self, scale, ratio_range=None, resize_type: str = 'mmdet.Resize', **resize_kwargs):
         super().__init__(scale, ratio_range, resize_type, **resize_kwargs)
@@ -37,7 +37,7 @@ class RandomResize(MMCV_RandomResize):
 
 @TRANSFORMS.register_module()
 class RandomChoiceResize(MMCV_RandomChoiceResize):
-    """mmcv's RandomChoiceResize (one of several scales) with the Resize above."""
+    """mmcv's RandomChoiceResize with the Resize above: one of several scales."""
 
     def __init__(self, scales, resize_type: str = 'mmdet.Resize', **resize_kwargs):
         super().__init__(scales, resize_type, **resize_kwargs)
