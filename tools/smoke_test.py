@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 import torchvision
+from mmengine.config import Config
 
 import mmdet
 from mmdet import ops
 from mmdet.apis import inference_detector, init_detector
 from mmdet.datasets.shapes import make_shapes
 from mmdet.engine import Runner
-from mmdet.engine.command_line import read_config
 from mmdet.utils import register_all_modules
 
 CONFIG = '''_base_ = 'mmdet::demo/mask-rcnn_demo.py'
@@ -35,7 +35,7 @@ default_hooks = dict(logger=dict(interval=1))
 
 def train(config, folder):
     """One step of the demo's Mask R-CNN on four pictures, and a test on two; returns the model."""
-    cfg = read_config(str(config))
+    cfg = Config.fromfile(config)
     cfg.work_dir = str(folder / 'work_dir')
     register_all_modules()
     runner = Runner.from_cfg(cfg)
