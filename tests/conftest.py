@@ -1,16 +1,42 @@
-"""What all tests share; those marked gpu run only where there is one, which is said."""
+"""What all tests share. Those marked gpu are taken up only where there is one; the last line says what did not run."""
 import logging
+import os
+from collections import Counter
 
-import pytest
-import torch
-from mmengine.logging import MMLogger
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # two workers, and what they start, would fight for the cores
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
+
+NEED_GPU = pytest.StashKey[int]()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker('gpu'):
-                item.add_marker(pytest.mark.skip(reason='no CUDA device'))
+        need_gpu = {item for item in items if item.get_closest_marker('gpu')}
+        items[:] = [item for item in items if item not in need_gpu]
+        config.hook.pytest_deselected(items=need_gpu)
+        config.stash[NEED_GPU] = len(need_gpu)
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, 'workeroutput'):  # in a worker of pytest-xdist: its parent prints the summary
+        session.config.workeroutput['need_gpu'] = session.config.stash.get(NEED_GPU, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    node.config.stash[NEED_GPU] = getattr(node, 'workeroutput', {}).get('need_gpu', 0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter, config):
+    reasons = Counter({'need a GPU, and there is none': config.stash.get(NEED_GPU, 0)})
+    for report in terminalreporter.stats.get('skipped', []):
+        reasons[report.longrepr[2].removeprefix('Skipped: ')] += 1
+    told = '; '.join(f'{count} {reason}' for reason, count in reasons.most_common() if count)
+    terminalreporter.write_line(f'not run: {told or "nothing"}')
 
 
 @pytest.fixture

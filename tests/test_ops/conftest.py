@@ -12,10 +12,17 @@ def device(request):
 
 
 @pytest.fixture
+def cpu_kernels():
+    """For tests of kernels that are for the CPU alone; cuDNN, cuBLAS and plain PyTorch serve on GPUs."""
+    if ops.backend() != 'mmdet':
+        pytest.skip('need the extension, which was not built')
+
+
+@pytest.fixture
 def extension(device):
     """For tests of what only the extension promises."""
     if ops.backend(device) != 'mmdet':
-        pytest.skip(f'the extension was not built for {device}')
+        pytest.skip(f'need the extension, which was not built for {device}')
 
 
 @pytest.fixture(params=['mmdet', 'torchvision'])
@@ -23,7 +30,7 @@ def served_by(request, device, monkeypatch):
     if request.param == 'torchvision':
         monkeypatch.delitem(kernels, device.type, raising=False)
     if ops.backend(device) != request.param:
-        pytest.skip(f'the extension was not built for {device}')
+        pytest.skip(f'need the extension, which was not built for {device}')
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pairwise import pairwise
 
 from mmdet.ops import cbn_statistics
 
@@ -45,11 +46,14 @@ def on(device, value):
     return None if value is None else value.to(device, copy=True)
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize('groups, bias', [(1, False), (3, True)])
-@pytest.mark.parametrize('first, count', [(0, 0), (0, 1), (0, 3), (2, 2), (1, 3)])
-def test_definition(served_by, device, first, count, groups, bias, dtype):
+WINDOWS = [(0, 0), (0, 1), (0, 3), (2, 2), (1, 3)]
+DTYPES = [torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize('window, groups, bias, dtype', pairwise(WINDOWS, [1, 3], [False, True], DTYPES), ids=str)
+def test_definition(served_by, device, window, groups, bias, dtype):
     """Also where the window goes past the last slot."""
+    first, count = window
     values = arguments(groups, bias, dtype)
     slots = [(first + entry) % SLOTS for entry in range(count)]
     expected, stored = definition(*values, slots)
@@ -95,9 +99,8 @@ def test_means_far_from_zero(served_by, device):
     torch.testing.assert_close(pooled[1].cpu().double(), 1e-2 + means.var(0, correction=0), rtol=1e-3, atol=0)
 
 
-def test_threads_do_not_matter(extension, device, by_threads):
-    results = by_threads(
-        lambda: cbn_statistics(*(on(device, value) for value in arguments(dtype=torch.float32)), 0, 3), (1, 3))
+def test_threads_do_not_matter(cpu_kernels, by_threads):
+    results = by_threads(lambda: cbn_statistics(*arguments(dtype=torch.float32), 0, 3), (1, 3))
     assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
 
 
