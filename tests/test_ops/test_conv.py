@@ -1,18 +1,17 @@
 """conv_3x3 beside convolutions of PyTorch in float64."""
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
+from pairwise import pairwise
 
 SHAPES = [((1, 1, 3, 3), 1, (1, 1)), ((2, 3, 4, 4), 5, (0, 0)), ((1, 33, 9, 6), 17, (1, 1)),
           ((3, 64, 7, 7), 65, (1, 1)), ((2, 40, 5, 13), 24, (2, 0)), ((1, 16, 3, 50), 16, (0, 2)),
           ((70, 8, 7, 7), 8, (1, 1)),
           ((2, 300, 12, 12), 70, (1, 1)), ((1, 600, 6, 6), 33, (0, 1))]
-
-
-@pytest.fixture(autouse=True)
-def on_cpu(extension, device):
-    if device.type != 'cpu':
-        pytest.skip('this kernel is for the CPU; cuDNN serves on GPUs')
+FORMATS = [torch.contiguous_format, torch.channels_last]
+pytestmark = pytest.mark.usefixtures('cpu_kernels')
 
 
 def random(*shape):
@@ -25,31 +24,29 @@ def check(result, expected, tolerance=3e-5):
     torch.testing.assert_close(result.double(), expected, rtol=0, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize('bias', [False, True])
 @pytest.mark.parametrize('x_shape, cout, padding', SHAPES, ids=str)
-def test_every_shape(x_shape, cout, padding, bias, memory_format):
+def test_every_shape(x_shape, cout, padding):
     """Channels that fill no vector, sides that fill no tile, more tiles and channels than are taken at once."""
-    x, weight = random(*x_shape), random(cout, x_shape[1], 3, 3).contiguous(memory_format=memory_format)
-    shift = random(cout) if bias else None
-    out = torch.ops.mmdet.conv_3x3(x, weight, shift, *padding, False)
-    check(out, F.conv2d(x.double(), weight.double(), shift.double() if bias else None, padding=padding))
-    assert out.is_contiguous(memory_format=torch.channels_last)
+    for bias, memory_format in product([False, True], FORMATS):
+        x, weight = random(*x_shape), random(cout, x_shape[1], 3, 3).contiguous(memory_format=memory_format)
+        shift = random(cout) if bias else None
+        out = torch.ops.mmdet.conv_3x3(x, weight, shift, *padding, False)
+        check(out, F.conv2d(x.double(), weight.double(), shift.double() if bias else None, padding=padding))
+        assert out.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize('x_shape, cout, padding', SHAPES, ids=str)
-def test_transposed_is_the_gradient_of_the_input(x_shape, cout, padding, memory_format):
+def test_transposed_is_the_gradient_of_the_input(x_shape, cout, padding):
     x, weight = random(*x_shape).double().requires_grad_(), random(cout, x_shape[1], 3, 3)
     out = F.conv2d(x, weight.double(), padding=padding)
     grad = random(*out.shape)
-    result = torch.ops.mmdet.conv_3x3(grad, weight.contiguous(memory_format=memory_format), None, *padding, True)
-    check(result, torch.autograd.grad(out, x, grad.double())[0])
+    expected, = torch.autograd.grad(out, x, grad.double())
+    for memory_format in FORMATS:
+        given = weight.contiguous(memory_format=memory_format)
+        check(torch.ops.mmdet.conv_3x3(grad, given, None, *padding, True), expected)
 
 
-@pytest.mark.parametrize('transposed', [False, True])
-@pytest.mark.parametrize('bias', [False, True])
-@pytest.mark.parametrize('padding', [(0, 0), (1, 1), (2, 0)])
+@pytest.mark.parametrize('transposed, bias, padding', pairwise([False, True], [False, True], [(0, 0), (1, 1), (2, 0)]))
 def test_gradients_and_theirs(transposed, bias, padding):
     """First and second derivatives, with every input wanting one and with each alone."""
     x, weight = random(2, 5, 9, 8), random(*((5, 6) if transposed else (6, 5)), 3, 3)

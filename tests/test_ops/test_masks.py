@@ -64,7 +64,7 @@ def test_crop_opcheck(extension, device):
     torch.library.opcheck(torch.ops.mmdet.crop_masks, (pixels, windows, starts, boxes, index, 7, HEIGHT, WIDTH))
 
 
-def test_crop_refuses_what_would_read_foreign_memory(extension):
+def test_crop_refuses_what_would_read_foreign_memory(cpu_kernels):
     pixels, boxes, index = torch.zeros(16, dtype=torch.uint8), torch.zeros(1, 4), torch.tensor([0])
     for window in ([-1, 0, 3, 4], [0, 0, 4, 9], [6, 0, 10, 4], [4, 0, 0, 4]):
         with pytest.raises(RuntimeError, match='window 0'):
@@ -85,8 +85,7 @@ def pasted_by_grid_sample(probs, boxes, threshold):
     return values >= threshold
 
 
-@pytest.mark.parametrize('threshold', [0.1, 0.5])
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('dtype, threshold', [(torch.float32, 0.1), (torch.bfloat16, 0.5)])
 def test_paste_is_grid_sample(served_by, device, dtype, threshold):
     hostile = [[-100.0, -100, 200, 200], [100, 100, 120, 120], [3, 3, 3.2, 3.2]]
     boxes = torch.cat([random_boxes(40), torch.tensor(hostile)])
@@ -141,8 +140,9 @@ def assert_rles_are_those_of_the_bitmaps(probs, boxes, height, width, threshold)
         assert np.array_equal(mask_api.decode(rle), mask)
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(('height', 'width'), [(HEIGHT, WIDTH), (150, 9), (7, 160), (1, 1), (1, 50), (50, 1)])
+@pytest.mark.parametrize('height, width, dtype', [
+    (HEIGHT, WIDTH, torch.float32), (HEIGHT, WIDTH, torch.float64), (150, 9, torch.float16), (7, 160, torch.bfloat16),
+    (1, 1, torch.float32), (1, 50, torch.bfloat16), (50, 1, torch.float64)])
 def test_rle_is_that_of_the_bitmap(served_by, device, height, width, dtype):
     generator = torch.Generator().manual_seed(4)
     corners, sizes = torch.rand(2, 60, 2, generator=generator)
@@ -222,7 +222,7 @@ def test_rle_opcheck(extension, device):
     torch.library.opcheck(torch.ops.mmdet.encode_runs, (runs.cpu(), num_runs.cpu(), HEIGHT * WIDTH))
 
 
-def test_encoding_refuses_runs_that_are_not_there(extension):
+def test_encoding_refuses_runs_that_are_not_there(cpu_kernels):
     for num_runs in ([2], [-1], [1, 1]):
         with pytest.raises(RuntimeError, match='encode_runs: num_runs'):
             torch.ops.mmdet.encode_runs(torch.tensor([[0, 3]]), torch.tensor(num_runs), 9)

@@ -1,8 +1,10 @@
 import math
+from itertools import product
 
 import pytest
 import torch
 import torchvision
+from pairwise import pairwise
 
 from mmdet.ops import multiscale_roi_align, roi_align
 
@@ -12,6 +14,7 @@ HOSTILE_BOXES = torch.tensor([
     [0, 0, 64, 48], [-4, -4, 0, 0], [63.5, 47.5, 64.5, 48.5],          # whole image, edge, corner
     [1e-3, 1e-3, 2e-3, 2e-3], [-500, -500, 500, 500], [3, 3, 1e4, 5],  # tiny, huge
 ])
+FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 def random_rois(num_rois, num_images, seed=0):
@@ -63,14 +66,13 @@ def oracle(feature, rois, output_size, spatial_scale, sampling_ratio, aligned):
     return pooled
 
 
-@pytest.mark.parametrize('aligned', [True, False])
-@pytest.mark.parametrize('sampling_ratio', [0, 2])
-def test_oracle(served_by, device, sampling_ratio, aligned):
+def test_oracle(served_by, device):
     feature = features_of(2, 3, 12, 16, dtype=torch.float64)
     rois = random_rois(6, 2).double()
-    expected = oracle(feature, rois, 3, 0.25, sampling_ratio, aligned)
-    result = roi_align(feature.to(device), rois.to(device), 3, 0.25, sampling_ratio, aligned)
-    torch.testing.assert_close(result.cpu(), expected)
+    for sampling_ratio, aligned in product([0, 2], [True, False]):
+        expected = oracle(feature, rois, 3, 0.25, sampling_ratio, aligned)
+        result = roi_align(feature.to(device), rois.to(device), 3, 0.25, sampling_ratio, aligned)
+        torch.testing.assert_close(result.cpu(), expected)
 
 
 def test_a_ramp_by_hand(served_by, device):
@@ -81,10 +83,8 @@ def test_a_ramp_by_hand(served_by, device):
     torch.testing.assert_close(result.cpu(), expected)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('aligned', [True, False])
-@pytest.mark.parametrize('sampling_ratio', [0, 1, 3])
-@pytest.mark.parametrize('channels', [1, 6, 88])
+@pytest.mark.parametrize('channels, sampling_ratio, aligned, memory_format',
+                         pairwise([1, 6, 88], [0, 1, 3], [True, False], FORMATS), ids=str)
 def test_agrees_with_torchvision(extension, device, channels, sampling_ratio, aligned, memory_format):
     feature = features_of(2, channels, 24, 32).contiguous(memory_format=memory_format)
     rois = torch.cat([random_rois(40, 2), with_images(HOSTILE_BOXES)])
@@ -94,7 +94,7 @@ def test_agrees_with_torchvision(extension, device, channels, sampling_ratio, al
     assert result.is_contiguous(memory_format=memory_format)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('sampling_ratio', [0, 3])
 def test_gradient_agrees_with_torchvision(extension, device, sampling_ratio, memory_format):
     rois = torch.cat([random_rois(40, 2), with_images(HOSTILE_BOXES)])
@@ -116,7 +116,7 @@ def pyramid(dtype=torch.float32, channels=8):
 SCALES = [1.0, 0.5, 0.25]
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('memory_format', FORMATS)
 def test_levels(served_by, device, memory_format):
     """One call over all levels is roi_align on each RoI's own level; gradients reach each level."""
     features = [feature.to(device).contiguous(memory_format=memory_format).requires_grad_() for feature in pyramid()]
@@ -134,7 +134,7 @@ def test_levels(served_by, device, memory_format):
         torch.testing.assert_close(features[level].grad, alone[level].grad, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('memory_format', FORMATS)
 def test_gradcheck(extension, device, memory_format):
     features = [feature[:, :, :9, :7].contiguous(memory_format=memory_format).to(device).requires_grad_()
                 for feature in pyramid(torch.float64, channels=2)[:2]]
@@ -147,8 +147,8 @@ def test_gradcheck(extension, device, memory_format):
     assert torch.autograd.gradgradcheck(pooled, features)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype, memory_format', list(zip([torch.float32, torch.float64, torch.float16, torch.bfloat16],
+                                                          FORMATS * 2)))
 def test_opcheck(extension, device, dtype, memory_format):
     features = [feature.to(device).contiguous(memory_format=memory_format).requires_grad_()
                 for feature in pyramid(dtype)]
@@ -164,7 +164,7 @@ def test_opcheck(extension, device, dtype, memory_format):
                               (grad, rois, None, [1.0], [2, 48, 64], 0, True, channels_last, None), test_utils=tests)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_sums_in_float32(served_by, device, dtype, memory_format):
     """Half-precision features with float32 RoIs, as under autocast: only the result is rounded."""
@@ -204,8 +204,7 @@ def test_no_channels(extension, device):
     assert roi_align(torch.zeros(1, 0, 8, 8, device=device), torch.zeros(2, 5, device=device), 7).shape == (2, 0, 7, 7)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('sampling_ratio', [0, 2])
+@pytest.mark.parametrize('sampling_ratio, memory_format', list(zip([0, 2], FORMATS)))
 def test_coordinates_that_are_not_finite_give_zeros(extension, device, sampling_ratio, memory_format):
     feature = features_of(1, 8, 16, 16).to(device).contiguous(memory_format=memory_format).requires_grad_()
     boxes = torch.tensor([[math.nan, 1, 5, 5], [1, 1, math.inf, 5], [-math.inf, 1, 5, 5], [1, -3e38, 5, 3e38]])
@@ -237,7 +236,7 @@ def test_20000_rois(extension, device):
     torch.testing.assert_close(result.cpu(), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('memory_format', FORMATS)
 def test_strided_features(served_by, device, memory_format):
     """A view that is dense in neither format is copied, not misread."""
     feature = features_of(2, 8, 24, 32).to(device).contiguous(memory_format=memory_format)[:, ::2, 1:, ::2]
@@ -245,8 +244,8 @@ def test_strided_features(served_by, device, memory_format):
     torch.testing.assert_close(roi_align(feature, rois, 3), roi_align(feature.contiguous(), rois, 3))
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_backward_does_not_depend_on_threads(extension, by_threads, memory_format):
+@pytest.mark.parametrize('memory_format', FORMATS)
+def test_backward_does_not_depend_on_threads(cpu_kernels, by_threads, memory_format):
     feature = features_of(2, 72, 24, 32).contiguous(memory_format=memory_format).requires_grad_()
     rois = random_rois(200, 2)
     grads = by_threads(lambda: torch.autograd.grad(roi_align(feature, rois, 7).square().sum(), feature)[0], (1, 2, 5))
@@ -255,7 +254,7 @@ def test_backward_does_not_depend_on_threads(extension, by_threads, memory_forma
 
 @pytest.mark.gpu
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16])
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('memory_format', FORMATS)
 def test_deterministic_backward_on_cuda(memory_format, dtype):
     feature = features_of(2, 72, 24, 32).contiguous(memory_format=memory_format).to('cuda', dtype).requires_grad_()
     rois = random_rois(2000, 2).to('cuda')
@@ -294,7 +293,7 @@ def test_indices_out_of_range_give_nan_on_cuda():
     assert pooled.isnan().all((1, 2, 3)).tolist() == [False, True, True, True]
 
 
-def test_indices_out_of_range_are_refused(extension):
+def test_indices_out_of_range_are_refused(cpu_kernels):
     feature = torch.ones(2, 4, 8, 8)
     for image in (2.0, -1.0, math.nan):
         with pytest.raises(RuntimeError, match='image index'):

@@ -3,7 +3,6 @@ from pairwise import pairwise
 
 from mmdet.ops import scaled_sum
 
-
 SHAPES = [(2, 5, 3, 4), (3, 64, 7, 7), (1, 1, 1, 1), (0, 4, 2, 2), (2, 300, 20, 9)]
 TOLERANCES = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 

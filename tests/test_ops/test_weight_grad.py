@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 import torch
 
@@ -21,29 +23,27 @@ def check(result, expected, tolerance=1e-5):
     torch.testing.assert_close(result.double().cpu(), expected, rtol=0, atol=tolerance * max(scale, 1e-30) * 10)
 
 
-@pytest.mark.parametrize('tile', [4, 7, 8])
-@pytest.mark.parametrize('channels_last', [False, True])
 @pytest.mark.parametrize('x_shape, cout, padding', [
     ((1, 1, 3, 3), 1, (1, 1)), ((2, 3, 4, 4), 5, (0, 0)), ((1, 33, 9, 6), 17, (1, 1)), ((3, 64, 7, 7), 65, (1, 1)),
     ((2, 40, 5, 13), 24, (2, 0)), ((1, 16, 3, 50), 16, (0, 2)), ((150, 8, 7, 7), 8, (1, 1)),
     ((2, 600, 8, 8), 300, (1, 1))])
-def test_every_shape(extension, device, x_shape, cout, padding, channels_last, tile):
+def test_every_shape(cpu_kernels, x_shape, cout, padding):
     """Channels that fill no vector, sides that fill no tile, more tiles and channels than are taken at once."""
-    if device.type != 'cpu':
-        pytest.skip('this kernel is for the CPU; cuDNN serves on GPUs')
     x, grad, expected = tensors(x_shape, cout, padding)
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
     x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
     offset = torch.linspace(-3, 5, cout)
-    tolerance = 1e-5 if tile == 4 else 1e-4
-    result = torch.ops.mmdet.weight_grad_3x3(x, grad, None, *padding, channels_last, tile)
-    assert result.is_contiguous(memory_format=memory_format)
-    check(result, expected, tolerance)
     shifted = grad + offset.view(-1, 1, 1)
-    result = torch.ops.mmdet.weight_grad_3x3(x, shifted, offset, *padding, channels_last, tile, -.25)
-    check(result, expected / -4, tolerance)
-    x, grad = (tensor.contiguous(memory_format=memory_format) for tensor in (x, grad))
-    check(conv2d_weight_grad(x, expected.shape, grad, padding=padding, rough=tile > 4), expected, tolerance)
+    for tile, memory_format in product([4, 7, 8], [torch.contiguous_format, torch.channels_last]):
+        channels_last = memory_format == torch.channels_last
+        tolerance = 1e-5 if tile == 4 else 1e-4
+        result = torch.ops.mmdet.weight_grad_3x3(x, grad, None, *padding, channels_last, tile)
+        assert result.is_contiguous(memory_format=memory_format)
+        check(result, expected, tolerance)
+        result = torch.ops.mmdet.weight_grad_3x3(x, shifted, offset, *padding, channels_last, tile, -.25)
+        check(result, expected / -4, tolerance)
+        given = (tensor.contiguous(memory_format=memory_format) for tensor in (x, grad))
+        ours = conv2d_weight_grad(next(given), expected.shape, next(given), padding=padding, rough=tile > 4)
+        check(ours, expected, tolerance)
 
 
 @pytest.mark.parametrize('options', [
@@ -63,8 +63,7 @@ def test_every_convolution(served_by, device, options):
     check(result, 2.5 * expected, 4 * tolerance)
 
 
-@pytest.mark.parametrize('channels', [16, 21])
-@pytest.mark.parametrize('of', ['x', 'grad', 'both'])
+@pytest.mark.parametrize('of, channels', [('x', 16), ('grad', 21), ('both', 16), ('both', 21)])
 def test_bfloat16_is_read_exactly(served_by, device, of, channels):
     x, grad, _ = tensors((2, channels, 17, 19), channels, (1, 1))
     x, grad = (tensor.bfloat16() if of in (name, 'both') else tensor for name, tensor in (('x', x), ('grad', grad)))
@@ -74,7 +73,7 @@ def test_bfloat16_is_read_exactly(served_by, device, of, channels):
 
 
 @pytest.mark.parametrize('rough, factor', [(False, 2), (True, 40)])
-def test_rounds_like_pytorch(extension, rough, factor):
+def test_rounds_like_pytorch(cpu_kernels, rough, factor):
     """Its error against float64, as a multiple of that of PyTorch's own kernel, at a real size."""
     x, grad, expected = tensors((16, 128, 14, 14), 128, (1, 1))
     ours = (conv2d_weight_grad(x, expected.shape, grad, padding=(1, 1), rough=rough) - expected).abs().max()
@@ -84,25 +83,25 @@ def test_rounds_like_pytorch(extension, rough, factor):
 
 @pytest.mark.parametrize('x_shape, rough', [((2, 64, 30, 30), False), ((40, 64, 14, 14), False),
                                             ((40, 64, 14, 14), True)])
-def test_threads_do_not_matter(extension, by_threads, x_shape, rough):
+def test_threads_do_not_matter(cpu_kernels, by_threads, x_shape, rough):
     x, grad, expected = tensors(x_shape, 64, (1, 1))
     results = by_threads(lambda: conv2d_weight_grad(x, expected.shape, grad, padding=(1, 1), rough=rough))
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
-def test_no_images(extension):
+def test_no_images(cpu_kernels):
     x = torch.zeros(0, 4, 8, 8).contiguous(memory_format=torch.channels_last)
     assert torch.equal(torch.ops.mmdet.weight_grad_3x3(x, x, None, 1, 1, False), torch.zeros(4, 4, 3, 3))
     assert torch.equal(conv2d_weight_grad(x, (4, 4, 3, 3), x, padding=(1, 1)), torch.zeros(4, 4, 3, 3))
 
 
-def test_opcheck(extension):
+def test_opcheck(cpu_kernels):
     x = torch.randn(2, 8, 20, 20).contiguous(memory_format=torch.channels_last)
     for offset, channels_last in ((torch.randn(8), False), (None, True)):
         torch.library.opcheck(torch.ops.mmdet.weight_grad_3x3, (x, x, offset, 1, 1, channels_last))
 
 
-def test_serves_where_it_is_faster(extension, monkeypatch):
+def test_serves_where_it_is_faster(cpu_kernels, monkeypatch):
     """The small ones are left to PyTorch."""
     called = []
     monkeypatch.setitem(weight_grad.kernels, 'cpu', Recorder(called, weight_grad.kernels['cpu']))
@@ -112,7 +111,7 @@ def test_serves_where_it_is_faster(extension, monkeypatch):
     assert called == [(1, 4, 16, 16)]
 
 
-def test_larger_tiles_serve_where_they_fit(extension, monkeypatch):
+def test_larger_tiles_serve_where_they_fit(cpu_kernels, monkeypatch):
     """Where the error may be larger and they leave little of a map over."""
     called = []
     monkeypatch.setitem(weight_grad.kernels, 'cpu', Recorder(called, weight_grad.kernels['cpu'], -2))
@@ -123,7 +122,7 @@ def test_larger_tiles_serve_where_they_fit(extension, monkeypatch):
     assert called == [4, 7, 4, 7, 4, 4, 4, 8, 4, 8, 4, 4, 4, 8, 4, 7]
 
 
-def test_no_such_tile(extension):
+def test_no_such_tile(cpu_kernels):
     x = torch.zeros(1, 4, 8, 8).contiguous(memory_format=torch.channels_last)
     with pytest.raises(RuntimeError, match='tiles are of 4, 7 or 8'):
         torch.ops.mmdet.weight_grad_3x3(x, x, None, 1, 1, False, 5)
