@@ -1,5 +1,6 @@
 """Who may import whom, read from the sources."""
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,11 @@ def test_ops_know_torch_alone():
 def test_models_know_nothing_of_the_runner():
     for path in (ROOT / 'models').rglob('*.py'):
         assert not any(name.startswith('mmengine.runner') for name in imports(path)), path
+
+
+def test_models_do_not_ask_for_the_device():
+    """Which kernel serves is the operators' to decide; autocast alone is told the type of device."""
+    asks = re.compile(r'(?<!sample\.valid\.)is_cuda|(?<!autocast\(y\.)device\.type|torch\.ops|ops\.extension')
+    found = [f'{path.name}:{number}: {line.strip()}' for path in sorted((ROOT / 'models').rglob('*.py'))
+             for number, line in enumerate(path.read_text().splitlines(), 1) if asks.search(line)]
+    assert not found

@@ -1,29 +1,39 @@
 """The mean of the input patches under a convolution's output positions."""
 import torch
+from torch import Tensor
 
-from mmdet.ops.dispatch import has_cpu_kernels, kernels
+from mmdet.ops.extension import SERVED, fake
 
 
 @torch.no_grad()
-def mean_patch(x, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1)):
+def mean_patch(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int] = (1, 1),
+               padding: tuple[int, int] = (0, 0), dilation: tuple[int, int] = (1, 1)) -> Tensor:
     """The mean over all output positions of a convolution of the input patch under each; outside `x` are zeros.
 
-    Reads x once. On CPUs, for strides and dilations 1 and x channels-last, by our own kernel.
-
-    No gradient flows through it.
+    Reads x once. On CPUs, for strides and dilations 1 and x channels-last, by our own kernel. No gradient flows through
+    it.
 
     Args:
-        x (Tensor): (B, C, H, W).
-        kernel_size, stride, padding, dilation (tuple): the convolution's, of height and width.
+        x (Tensor): (B, C, H, W), floating point.
+        kernel_size, stride, padding, dilation (tuple): the convolution's, of height and width, in pixels.
 
     Returns:
         Tensor: (C, kh, kw), contiguous, float32 or x's dtype where that is wider.
+
+    Raises:
+        ValueError: x has other than 4 dimensions, or the kernel is larger than the padded input.
     """
-    channels_last = x.is_contiguous(memory_format=torch.channels_last)
-    if has_cpu_kernels(x) and channels_last and tuple(stride) == tuple(dilation) == (1, 1):
-        return kernels['cpu'].mean_patch(x, *kernel_size, *padding)
-    dtype = torch.promote_types(x.dtype, torch.float32)
+    if x.dim() != 4:
+        raise ValueError(f'mean_patch: x must be (B, C, H, W), got {tuple(x.shape)}')
     sides = list(zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True))
+    positions = [_out_size(*of_side) for of_side in sides]
+    if min(positions) <= 0:
+        raise ValueError(f'mean_patch: the kernel {tuple(kernel_size)} is larger than the padded input: x '
+                         f'{tuple(x.shape)}, padding {tuple(padding)}')
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    if x.device.type == 'cpu' and SERVED['cpu'] and channels_last and tuple(stride) == tuple(dilation) == (1, 1):
+        return torch.ops.mmdet.mean_patch(x, *kernel_size, *padding)
+    dtype = torch.promote_types(x.dtype, torch.float32)
     rows, columns = (_reads(*of_side, x.new_empty((), dtype=dtype)) for of_side in sides)
     if channels_last:  # along the memory it is 20 times as fast as across it
         total = x.permute(0, 2, 3, 1).sum(0, dtype=dtype)  # (H, W, C)
@@ -31,7 +41,6 @@ def mean_patch(x, kernel_size, stride=(1, 1), padding=(0, 0), dilation=(1, 1)):
         total = total.permute(2, 0, 1)
     else:
         total = rows @ x.sum(0, dtype=dtype) @ columns.T
-    positions = [_out_size(*of_side) for of_side in sides]
     return total.contiguous() / (len(x) * positions[0] * positions[1])
 
 
@@ -47,3 +56,9 @@ def _reads(size, kernel, stride, padding, dilation, like):
     first = torch.arange(kernel, device=like.device) * dilation - padding
     step = torch.arange(size, device=like.device) - first[:, None]
     return ((step >= 0) & (step % stride == 0) & (step < out_size * stride)).to(like.dtype)
+
+
+@fake('mean_patch')
+def _fake(x, kernel_height, kernel_width, pad_y, pad_x):
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return torch.empty((x.size(1), kernel_height, kernel_width), dtype=dtype, device=x.device)

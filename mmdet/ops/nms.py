@@ -4,27 +4,44 @@ One kernel serves all three functions: (B, N) boxes walked in the order of their
 ones of its own group.
 """
 import torch
+from torch import Tensor
 
-from mmdet.ops.dispatch import kernels
+from mmdet.ops.extension import SERVED, fake
 
 
-def nms(boxes, scores, iou_threshold, offset=0):
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
     """Suppresses boxes regardless of class, as torchvision.ops.nms does.
 
     Args:
-        boxes (Tensor): (N, 4) xyxy, floating point.
-        scores (Tensor): (N,); equal scores keep their order.
+        boxes (Tensor): (N, 4) xyxy in pixels, floating point (computed in float32, or float64 if they are).
+        scores (Tensor): (N,), floating point; equal scores keep their order.
         iou_threshold (float): a box goes when its IoU with a better kept one is larger.
         offset (int): 1 counts a box's width as x2 - x1 + 1, as Detectron does; 0 as x2 - x1.
 
     Returns:
         Tensor: int64 (K,) indices of the kept boxes, best first.
+
+    Raises:
+        ValueError: shapes or devices that do not fit, an offset other than 0 and 1. TypeError: dtypes that do not fit.
     """
     return batched_nms(boxes, scores, None, iou_threshold, offset)
 
 
-def batched_nms(boxes, scores, idxs, iou_threshold, offset=0):
-    """Suppresses boxes within each class: `idxs` (N,) holds the class of each box. Otherwise as `nms`."""
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor | None, iou_threshold: float, offset: int = 0) -> Tensor:
+    """Suppresses boxes within each class. Otherwise as `nms`.
+
+    Args:
+        boxes (Tensor): (N, 4) xyxy in pixels, floating point.
+        scores (Tensor): (N,), floating point.
+        idxs (Tensor or None): (N,), class of each box; None: all are of one.
+        iou_threshold (float), offset (int): as in `nms`.
+
+    Returns:
+        Tensor: int64 (K,) indices of the kept boxes, best first.
+
+    Raises:
+        ValueError or TypeError: as `nms`.
+    """
     groups = torch.zeros_like(scores, dtype=torch.int64) if idxs is None else idxs.long()
     _check(boxes, scores, groups, 2)
     order = scores.argsort(stable=True, descending=True)
@@ -33,12 +50,13 @@ def batched_nms(boxes, scores, idxs, iou_threshold, offset=0):
     return keep[keep >= 0]
 
 
-def nms_images(boxes, scores, groups, iou_threshold, max_keep, offset=0):
+def nms_images(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, max_keep: int,
+               offset: int = 0) -> Tensor:
     """Suppresses boxes within each group of each image of a padded batch, without waiting for the device.
 
     Args:
-        boxes (Tensor): (B, N, 4) xyxy, floating point.
-        scores (Tensor): (B, N); -inf marks padding, which is never kept.
+        boxes (Tensor): (B, N, 4) xyxy in pixels, floating point.
+        scores (Tensor): (B, N), floating point; -inf marks padding, which is never kept.
         groups (Tensor): int64 (B, N), class or pyramid level.
         iou_threshold (float): a box goes when its IoU with a better kept one is larger.
         max_keep (int): boxes to keep in an image.
@@ -46,6 +64,9 @@ def nms_images(boxes, scores, groups, iou_threshold, max_keep, offset=0):
 
     Returns:
         Tensor: int64 (B, max_keep) indices into N, best first, then -1.
+
+    Raises:
+        ValueError or TypeError: as `nms`; a negative max_keep.
     """
     _check(boxes, scores, groups, 3)
     if max_keep < 0:
@@ -61,7 +82,8 @@ def _suppress(boxes, order, groups, count, iou_threshold, max_keep, offset):
     boxes = boxes.detach().to(torch.float64 if boxes.dtype == torch.float64 else torch.float32)
     if offset:
         boxes = torch.cat([boxes[..., :2], boxes[..., 2:] + offset], dim=-1)
-    return kernels[boxes.device.type].nms(boxes, order, groups, count, iou_threshold, max_keep)
+    compute = torch.ops.mmdet.nms if SERVED[boxes.device.type] else _slow
+    return compute(boxes, order, groups, count, iou_threshold, max_keep)
 
 
 def _check(boxes, scores, groups, dim):
@@ -77,3 +99,25 @@ def _check(boxes, scores, groups, dim):
         raise TypeError(f'nms: groups must be int64, got {groups.dtype}')
     if not boxes.device == scores.device == groups.device:
         raise ValueError(f'nms: boxes are on {boxes.device}, scores on {scores.device}, groups on {groups.device}')
+
+
+def _slow(boxes, order, groups, counts, iou_threshold, max_keep):
+    import torchvision
+    keep = order.new_full((boxes.size(0), max_keep), -1)
+    for image, count in enumerate(counts.tolist()):
+        candidates = order[image, :count]
+        ranks = torch.arange(count, 0, -1, dtype=torch.float64, device=boxes.device).to(boxes.dtype)
+        suppressed = torch.ones(count, dtype=torch.bool, device=boxes.device)
+        image_groups = groups[image, candidates]
+        for group in image_groups.unique():
+            members = (image_groups == group).nonzero().squeeze(1)
+            survivors = torchvision.ops.nms(boxes[image, candidates[members]], ranks[members], iou_threshold)
+            suppressed[members[survivors]] = False
+        kept = candidates[~suppressed][:max_keep]
+        keep[image, :kept.numel()] = kept
+    return keep
+
+
+@fake('nms')
+def _fake(boxes, order, groups, counts, iou_threshold, max_keep):
+    return order.new_empty((boxes.size(0), max_keep))

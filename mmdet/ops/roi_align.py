@@ -1,32 +1,58 @@
 """RoIAlign (Mask R-CNN, section 3) on one feature map or on all levels of a pyramid at once."""
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
-from mmdet.ops.dispatch import kernels
-
-
-def roi_align(input, rois, output_size, spatial_scale=1.0, sampling_ratio=0, aligned=True):
-    """Pools each RoI of one feature map to a fixed size: `multiscale_roi_align` for a single level."""
-    return _roi_align([input], rois, None, output_size, [spatial_scale], sampling_ratio, aligned)
+from mmdet.ops.extension import SERVED, differentiable, fake
+from mmdet.ops.memory_format import is_channels_last, memory_format
 
 
-def multiscale_roi_align(features, rois, levels, output_size, spatial_scales, sampling_ratio=0, aligned=True):
-    """Pools each RoI from its own level of a feature pyramid to a fixed size.
+def roi_align(input: Tensor, rois: Tensor, output_size: int | tuple[int, int], spatial_scale: float = 1.0,
+              sampling_ratio: int = 0, aligned: bool = True) -> Tensor:
+    """Pools each RoI of one feature map to a fixed size: `multiscale_roi_align` for a single level.
 
     A RoI is cut into bins; a bin is the mean of bilinearly interpolated samples. Samples farther than a pixel outside
     the map are zeros, and a RoI of no area or of coordinates that are not finite gives zeros.
 
     Args:
-        features (list[Tensor]): (N, C, H_l, W_l) of each level: float32, float64, float16 or bfloat16 (computed in
-            float32), contiguous or channels-last. The output has the dtype and memory format of the first.
+        input (Tensor): (N, C, H, W): float32, float64, float16 or bfloat16 (computed in float32), contiguous or
+            channels-last.
         rois (Tensor): (R, 5) image index, x1, y1, x2, y2 in pixels of the input image, floating point.
-        levels (Tensor): int64 (R,), level of each RoI.
         output_size (int | tuple[int, int]): bins, or (height, width) in bins.
-        spatial_scales (list[float]): size of a level over size of the image.
+        spatial_scale (float): size of the map over size of the image.
         sampling_ratio (int): samples a bin and axis; 0 takes as many as the bin has pixels.
         aligned (bool): pixel i covers [i, i + 1); False keeps the older half-pixel shift and 1-pixel least size.
 
     Returns:
-        Tensor: (R, C, height, width). An image or level index out of range raises on CPU and gives NaN on CUDA.
+        Tensor: (R, C, height, width) in input's dtype and memory format, differentiable twice by `input`.
+
+    Raises:
+        ValueError: shapes or devices that do not fit. TypeError: dtypes that do not.
+        RuntimeError: an image index out of range, on the CPU. On CUDA it gives NaN.
+    """
+    return _roi_align([input], rois, None, output_size, [spatial_scale], sampling_ratio, aligned)
+
+
+def multiscale_roi_align(features: Sequence[Tensor], rois: Tensor, levels: Tensor, output_size: int | tuple[int, int],
+                         spatial_scales: Sequence[float], sampling_ratio: int = 0, aligned: bool = True) -> Tensor:
+    """Pools each RoI from its own level of a feature pyramid to a fixed size, as `roi_align` does from one map.
+
+    Args:
+        features (list[Tensor]): (N, C, H_l, W_l) of each level: float32, float64, float16 or bfloat16 (computed in
+            float32), contiguous or channels-last.
+        rois (Tensor): (R, 5) image index, x1, y1, x2, y2 in pixels of the input image, floating point.
+        levels (Tensor): int64 (R,), level of each RoI.
+        output_size (int | tuple[int, int]): bins, or (height, width) in bins.
+        spatial_scales (list[float]): size of a level over size of the image.
+        sampling_ratio (int), aligned (bool): as in `roi_align`.
+
+    Returns:
+        Tensor: (R, C, height, width) in dtype and memory format of the first level, differentiable twice by `features`.
+
+    Raises:
+        ValueError: shapes or devices that do not fit. TypeError: dtypes that do not.
+        RuntimeError: an image or level index out of range, on the CPU. On CUDA it gives NaN.
     """
     if len(features) == 0 or len(features) != len(spatial_scales):
         raise ValueError(f'roi_align: {len(features)} feature levels, {len(spatial_scales)} spatial_scales')
@@ -54,5 +80,82 @@ def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_rat
             raise ValueError(f'roi_align: features are on {feature.device}, rois on {rois.device}')
     rois = rois.to(torch.float64 if first.dtype == torch.float64 else torch.float32)
     scales = [float(scale) for scale in spatial_scales]
-    return kernels[rois.device.type].roi_align(features, rois, levels, scales, height, width, max(sampling_ratio, 0),
-                                               aligned)
+    compute = torch.ops.mmdet.roi_align if SERVED[rois.device.type] else _slow
+    return compute(features, rois, levels, scales, height, width, max(sampling_ratio, 0), aligned)
+
+
+def _slow(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):
+    import torchvision
+    size = (pooled_height, pooled_width)
+    # torchvision wants one dtype for both, and has no bfloat16; rois lose too much in half precision.
+    wide = [feature.to(rois.dtype) for feature in features]
+    if levels is None:
+        levels = rois.new_zeros(rois.size(0), dtype=torch.int64)
+    order = levels.argsort(stable=True)
+    rois_of_levels = rois[order].split(torch.bincount(levels, minlength=len(features)).tolist())
+    pooled = torch.cat([torchvision.ops.roi_align(feature, rois_of_level, size, scale, sampling_ratio, aligned)
+                        for feature, rois_of_level, scale in zip(wide, rois_of_levels, scales, strict=True)])
+    return pooled[order.argsort()].to(features[0].dtype)
+
+
+@fake('roi_align')
+def _fake(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):
+    size = (rois.size(0), features[0].size(1), pooled_height, pooled_width)
+    return torch.empty(size, dtype=features[0].dtype, device=rois.device,
+                       memory_format=memory_format(is_channels_last(features[0])))
+
+
+@fake('roi_align_backward')
+def _fake_backward(grad, rois, levels, scales, sizes, sampling_ratio, aligned, channels_last, quantum):
+    dtype = grad.dtype if quantum is None or grad.device.type == 'cpu' else torch.int64
+    num_images, *sides = sizes
+    return [torch.empty((num_images, grad.size(1), height, width), dtype=dtype, device=grad.device,
+                        memory_format=memory_format(channels_last))
+            for height, width in zip(sides[::2], sides[1::2], strict=True)]
+
+
+def _save(ctx, inputs, output):
+    features, rois, levels, ctx.scales, _, _, ctx.sampling_ratio, ctx.aligned = inputs
+    ctx.save_for_backward(rois, levels)
+    ctx.sizes = [features[0].size(0), *(side for feature in features for side in feature.shape[2:])]
+    ctx.channels_last = is_channels_last(features[0])
+
+
+def _backward(ctx, grad):
+    rois, levels = ctx.saved_tensors
+    wide_grad = grad.to(rois.dtype)
+    quantum = None
+    if grad.is_cuda and torch.are_deterministic_algorithms_enabled():
+        quantum = _quantum(wide_grad)
+    grads = torch.ops.mmdet.roi_align_backward(wide_grad, rois, levels, ctx.scales, ctx.sizes, ctx.sampling_ratio,
+                                               ctx.aligned, ctx.channels_last, quantum)
+    if quantum is not None:
+        grads = [level_grad * quantum for level_grad in grads]
+    return [level_grad.to(grad.dtype) for level_grad in grads], *[None] * 7
+
+
+def _quantum(grad):
+    """float64 scalar: a unit so small that its rounding is lost in float32, so large that int64 holds every sum.
+
+    A bin spreads a total weight of at most 1, so no pixel receives more than the largest |grad| times the bins.
+    """
+    num_rois, _, height, width = grad.shape
+    largest = grad.abs().amax() if grad.numel() else grad.new_zeros(())
+    return (largest.double() * (num_rois * height * width)).clamp(min=1e-280) / 2**62
+
+
+def _save_for_second(ctx, inputs, output):
+    grad, rois, levels, ctx.scales, _, ctx.sampling_ratio, ctx.aligned, _, _ = inputs
+    ctx.save_for_backward(rois, levels)
+    ctx.size = grad.shape[2:]
+
+
+def _second_backward(ctx, grads):
+    """RoIAlign is linear in the features: the derivative of its gradient is RoIAlign itself."""
+    rois, levels = ctx.saved_tensors
+    pooled = torch.ops.mmdet.roi_align(grads, rois, levels, ctx.scales, *ctx.size, ctx.sampling_ratio, ctx.aligned)
+    return pooled, *[None] * 8
+
+
+differentiable('roi_align', _backward, _save)
+differentiable('roi_align_backward', _second_backward, _save_for_second)

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._pytree import tree_map_only
 
 from mmdet import ops
-from mmdet.ops.dispatch import kernels
+from mmdet.ops.extension import SERVED
 from mmdet.registry import MODELS
 
 NORMS = [dict(type='FrozenBN'), dict(type='BN'), dict(type='SyncBN'), dict(type='GN', num_groups=8),
@@ -23,7 +23,7 @@ def our_operators(monkeypatch):
         pytest.skip('the extension was not built, and torchvision.ops waits for the device')
     if not torch.backends.cuda.is_built():
         pytest.skip('a PyTorch without CUDA aborts where a tensor said to be there needs a gradient')
-    monkeypatch.setitem(kernels, 'cuda', torch.ops.mmdet)
+    monkeypatch.setitem(SERVED, 'cuda', True)
     monkeypatch.setattr(FakeTensorMode, 'avoid_device_init', True)  # else a GPU's new_tensor is noticed by nobody
     monkeypatch.setattr(torch.cuda.amp.common, 'amp_definitely_not_available', lambda: False)
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)

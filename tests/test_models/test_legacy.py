@@ -112,7 +112,7 @@ def test_padding_gives_finite_numbers(detectron):
     assert coder.decode(zeros, zeros, torch.full((2, 1, 2), 10.)).isfinite().all()
 
 
-def test_levels_of_regions_as_detectron_chooses_them():
+def test_levels_of_rois_as_detectron_chooses_them():
     """Sides of 111 and 112 pixels, corners inside; and one of less than a pixel, whose corners are turned round."""
     rois = torch.tensor([[0., 0., 0., 110., 110.], [0., 0., 0., 111., 111.], [0., 5., 5., 4.5, 20.]])
     features = [torch.full((1, 1, 40, 40), float(level)) for level in range(4)]

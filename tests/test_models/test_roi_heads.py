@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet.models.roi_heads import bbox_head, mask_head
+from mmdet.models.roi_heads import bbox_head
+from mmdet.ops.rows import ROWS_AT_ONCE
 from mmdet.registry import MODELS
 
 
@@ -11,9 +12,9 @@ from mmdet.registry import MODELS
                                    (0, 3, 4, 4)], ids=str)
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('channels_last', [False, True])
-def test_region_linear_is_linear_on_flattened_features(shape, bias, dtype, channels_last):
+def test_roi_linear_is_linear_on_flattened_features(shape, bias, dtype, channels_last):
     torch.manual_seed(0)
-    ours = bbox_head.RegionLinear(48, 7, bias=bias, dtype=dtype)
+    ours = bbox_head.RoILinear(48, 7, bias=bias, dtype=dtype)
     exact = nn.Linear(48, 7, bias=bias, dtype=torch.float64)
     exact.load_state_dict(ours.state_dict())
     x = torch.randn(shape, dtype=dtype)
@@ -29,8 +30,8 @@ def test_region_linear_is_linear_on_flattened_features(shape, bias, dtype, chann
         torch.testing.assert_close(value.double(), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_region_linear_of_which_some_is_frozen():
-    layer = bbox_head.RegionLinear(48, 7)
+def test_roi_linear_of_which_some_is_frozen():
+    layer = bbox_head.RoILinear(48, 7)
     x = torch.randn(5, 3, 4, 4)
     layer(x).sum().backward()
     assert layer.bias.grad.tolist() == [5.] * 7
@@ -41,25 +42,25 @@ def test_region_linear_of_which_some_is_frozen():
     torch.testing.assert_close(x.grad, layer.weight.sum(0).view(1, 3, 4, 4).expand(5, 3, 4, 4))
 
 
-def test_region_linear_under_autocast():
-    layer = bbox_head.RegionLinear(48, 7)
+def test_roi_linear_under_autocast():
+    layer = bbox_head.RoILinear(48, 7)
     with torch.autocast('cpu', torch.bfloat16):
         assert layer(torch.randn(5, 3, 4, 4)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize('agnostic', [False, True])
 @pytest.mark.parametrize('upsample', ['deconv', 'nearest', None])
-@pytest.mark.parametrize('regions', [0, 1, 2 * mask_head.REGIONS_AT_ONCE + 5])
-def test_masks_of_a_few_regions_at_a_time(regions, upsample, agnostic):
+@pytest.mark.parametrize('num_rois', [0, 1, 2 * ROWS_AT_ONCE + 5])
+def test_masks_of_a_few_rois_at_a_time(num_rois, upsample, agnostic):
     torch.manual_seed(0)
     head = MODELS.build(dict(type='FCNMaskHead', num_convs=1, in_channels=8, conv_out_channels=8, num_classes=3,
                              class_agnostic=agnostic, upsample_cfg=dict(type=upsample)))
-    x, labels = torch.randn(regions, 8, 6, 6), torch.arange(regions) % 3
+    x, labels = torch.randn(num_rois, 8, 6, 6), torch.arange(num_rois) % 3
     with torch.inference_mode():
         probs = head.predict(x, labels)
         logits = head(x)
     side = 6 if upsample is None else 12
-    assert probs.shape == (regions, side, side) and probs.dtype == torch.float32
+    assert probs.shape == (num_rois, side, side) and probs.dtype == torch.float32
     for prob, logit, label in zip(probs, logits, labels.tolist(), strict=True):
         torch.testing.assert_close(prob, torch.sigmoid(logit[0 if agnostic else label]), rtol=1e-5, atol=1e-6)
 

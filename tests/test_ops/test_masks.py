@@ -7,7 +7,7 @@ import torchvision
 from pycocotools import mask as mask_api
 
 from mmdet.ops import crop_masks, paste_masks, paste_masks_as_rle
-from mmdet.ops.dispatch import kernels
+from mmdet.ops.mask_rle import slow_mask_runs
 
 HEIGHT, WIDTH = 40, 56
 
@@ -206,12 +206,11 @@ def test_every_device_pastes_the_same_pixels(extension):
                        paste_masks(probs, boxes, HEIGHT, WIDTH, 0.5))
 
 
-def test_runs_are_those_of_the_fallback(extension, device):
-    from mmdet.ops import fallback
+def test_runs_are_those_of_the_slow_form(extension, device):
     boxes = torch.cat([random_boxes(30), hostile_boxes(HEIGHT, WIDTH)[:10]]).to(device)
     probs = torch.rand(len(boxes), 28, 28, generator=torch.Generator().manual_seed(8)).to(device)
-    runs, num_runs = kernels[device.type].mask_runs(probs, boxes, HEIGHT, WIDTH, 0.5)
-    expected, num_expected = fallback.mask_runs(probs, boxes, HEIGHT, WIDTH, 0.5)
+    runs, num_runs = torch.ops.mmdet.mask_runs(probs, boxes, HEIGHT, WIDTH, 0.5)
+    expected, num_expected = slow_mask_runs(probs, boxes, HEIGHT, WIDTH, 0.5)
     assert torch.equal(runs, expected) and torch.equal(num_runs, num_expected)
 
 

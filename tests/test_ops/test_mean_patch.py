@@ -43,5 +43,5 @@ def test_opcheck(cpu_kernels):
 
 def test_kernel_that_does_not_fit(cpu_kernels):
     x = torch.zeros(1, 2, 3, 3).contiguous(memory_format=torch.channels_last)
-    with pytest.raises(RuntimeError, match='larger than the padded input'):
+    with pytest.raises(ValueError, match='larger than the padded input'):
         mean_patch(x, (5, 3))

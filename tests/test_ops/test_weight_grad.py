@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 import torch
 
-from mmdet.ops import conv2d_weight_grad, weight_grad
+from mmdet.ops import conv2d_weight_grad
 
 
 def tensors(x_shape, cout, padding, dtype=torch.float32, **options):
@@ -101,10 +101,20 @@ def test_opcheck(cpu_kernels):
         torch.library.opcheck(torch.ops.mmdet.weight_grad_3x3, (x, x, offset, 1, 1, channels_last))
 
 
+def record(monkeypatch, told):
+    """A list to which each of the kernel's calls adds what `told` makes of its arguments."""
+    called, operator = [], torch.ops.mmdet.weight_grad_3x3
+
+    def weight_grad_3x3(*args):
+        called.append(told(*args))
+        return operator(*args)
+    monkeypatch.setattr(torch.ops.mmdet, 'weight_grad_3x3', weight_grad_3x3)
+    return called
+
+
 def test_serves_where_it_is_faster(cpu_kernels, monkeypatch):
     """The small ones are left to PyTorch."""
-    called = []
-    monkeypatch.setitem(weight_grad.kernels, 'cpu', Recorder(called, weight_grad.kernels['cpu']))
+    called = record(monkeypatch, lambda x, *args: tuple(x.shape))
     for size in (8, 16):
         x = torch.randn(1, 4, size, size)
         conv2d_weight_grad(x, (4, 4, 3, 3), x, padding=(1, 1))
@@ -113,8 +123,7 @@ def test_serves_where_it_is_faster(cpu_kernels, monkeypatch):
 
 def test_larger_tiles_serve_where_they_fit(cpu_kernels, monkeypatch):
     """Where the error may be larger and they leave little of a map over."""
-    called = []
-    monkeypatch.setitem(weight_grad.kernels, 'cpu', Recorder(called, weight_grad.kernels['cpu'], -2))
+    called = record(monkeypatch, lambda *args: args[-2])
     for shape in ((40, 4, 7, 7), (10, 4, 14, 14), (10, 4, 8, 8), (40, 4, 8, 8), (1, 4, 40, 40), (2, 4, 20, 20),
                   (2, 4, 40, 40), (1, 4, 84, 84)):
         for rough in (False, True):
@@ -126,14 +135,3 @@ def test_no_such_tile(cpu_kernels):
     x = torch.zeros(1, 4, 8, 8).contiguous(memory_format=torch.channels_last)
     with pytest.raises(RuntimeError, match='tiles are of 4, 7 or 8'):
         torch.ops.mmdet.weight_grad_3x3(x, x, None, 1, 1, False, 5)
-
-
-class Recorder:
-    """Passes the kernel's calls on and keeps one argument of each: the shape of x, or another by its place."""
-
-    def __init__(self, called, operators, place=0):
-        self.called, self.operators, self.place = called, operators, place
-
-    def weight_grad_3x3(self, *args):
-        self.called.append(args[self.place] if self.place else tuple(args[0].shape))
-        return self.operators.weight_grad_3x3(*args)

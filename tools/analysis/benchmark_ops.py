@@ -15,7 +15,7 @@ from timing import alternate, machine, markdown, rows
 from mmdet import ops
 from mmdet.engine.kept_memory import keep_freed_memory
 from mmdet.models.layers import Conv2d
-from mmdet.ops.dispatch import kernels
+from mmdet.ops.extension import SERVED
 
 SIZE = 800, 1344  # of the image
 DTYPES = ['float32', 'float64', 'float16', 'bfloat16']
@@ -128,12 +128,11 @@ def norm_cases(shape, dtype, device, generator):
 def by_pytorch(function, device):
     """The function without our kernels."""
     def step():
-        own = kernels.pop(device, None)
+        own, SERVED[device] = SERVED[device], False
         try:
             function()
         finally:
-            if own is not None:
-                kernels[device] = own
+            SERVED[device] = own
     return step
 
 

@@ -24,6 +24,7 @@ class RPNHead(BaseModule):
         reg_decoded_bbox: loss_bbox compares boxes in pixels instead of offsets, as losses of IoU need it.
         train_cfg: assigner, sampler, allowed_border (pixels an anchor may leave the image; negative: any) and
             pos_weight (loss weight of positives; not positive: 1).
+        test_cfg: how proposals are chosen, see `proposals`.
     """
 
     def __init__(self, in_channels, feat_channels=256, num_classes=1, num_convs=1,
@@ -98,16 +99,18 @@ class RPNHead(BaseModule):
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
 
     @torch.no_grad()
-    def proposals(self, logits, deltas, feature_sizes, image_sizes, cfg):
+    def proposals(self, logits, deltas, feature_sizes, image_sizes, cfg=None):
         """Best boxes of each image after NMS within each level.
 
         Args:
             image_sizes: (B, 2) height and width in pixels.
-            cfg: nms_pre (boxes kept of each level), nms (iou_threshold, offset), max_per_img, min_bbox_size (pixels).
+            cfg: nms_pre (boxes kept of each level), nms (iou_threshold, offset), max_per_img, min_bbox_size (pixels);
+                test_cfg unless given.
 
         Returns:
             boxes float32 (B, P, 4) xyxy pixels, scores float32 (B, P) in [0, 1], valid bool (B, P); best first.
         """
+        cfg = self.test_cfg if cfg is None else cfg
         anchors = self.anchor_generator(feature_sizes, logits[0].device)
         start, parts = 0, []
         for level, (logit, delta) in enumerate(zip(logits, deltas)):

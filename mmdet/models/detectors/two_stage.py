@@ -2,12 +2,11 @@
 import torch
 from mmengine.model import BaseModel
 
-from mmdet.models.layers import CBN, SyncBN
 from mmdet.registry import MODELS
 
 
 class TwoStageDetector(BaseModel):
-    """Backbone, neck, proposals, regions.
+    """Backbone, neck, proposals, RoIs.
 
     Args:
         backbone, neck, rpn_head, roi_head, data_preprocessor: configs of the parts; neck may be None.
@@ -35,10 +34,10 @@ class TwoStageDetector(BaseModel):
         """torch.compile, with its options, the parts that are tensors in, tensors out; state-dict names stay.
 
         What lies between them (targets, sampling, NMS) is of shapes that depend on the data and runs as it is, and so
-        does a part with CBN or SyncBN: each such layer would break the graph.
+        does a part with a norm that `breaks_graphs`, such as CBN and SyncBN.
         """
         for part in (self.backbone, self.neck, self.rpn_head, self.roi_head.bbox_head, self.roi_head.mask_head):
-            if part is not None and not any(isinstance(module, (CBN, SyncBN)) for module in part.modules()):
+            if part is not None and not any(getattr(module, 'breaks_graphs', False) for module in part.modules()):
                 part.compile(*args, **kwargs)
 
     def forward(self, inputs, data_samples=None, mode='tensor', gt=None):
@@ -83,7 +82,7 @@ class TwoStageDetector(BaseModel):
         sizes = [tuple(feature.shape[2:]) for feature in features]
         image_sizes = inputs.new_tensor([sample.img_shape[:2] for sample in data_samples], dtype=torch.float32)
         logits, deltas = self.rpn_head(features)
-        proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, image_sizes, self.rpn_head.test_cfg)
+        proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, image_sizes)
         results = self.roi_head.predict(features, proposals, valid, data_samples, rescale)
         for sample, result in zip(data_samples, results):
             sample.pred_instances = result

@@ -15,11 +15,10 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
-from mmdet.ops import cbn_statistics
-from mmdet.ops.dispatch import has_cpu_kernels
+from mmdet.ops import as_kernels_read, cbn_statistics, mean_variance
 
-from .batch_stats import measure, normalize, track
-from .patch_stats import mean_patch, variance_slope
+from .batch_stats import normalize, track
+from .patch_stats import mean_slope, variance_slope
 
 HISTORY = ('patch', 'slope', 'mean', 'mean0', 'var0')
 RERUNS = 16  # forwards in flight that activation checkpointing may run again
@@ -39,7 +38,10 @@ class CBN(nn.BatchNorm2d):
         ramp: 'step', from 0 to `buffer_num` earlier iterations at the end of the burn-in, or 'linear' in its course.
     """
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, buffer_num=3, burnin=0, burnin_iters=None, ramp='step'):
+    breaks_graphs = True
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, buffer_num: int = 3,
+                 burnin: float = 0, burnin_iters: int | None = None, ramp: str = 'step'):
         super().__init__(num_features, eps=eps, momentum=momentum)
         if not isinstance(buffer_num, int) or buffer_num < 0:
             raise ValueError(f'norm_cfg: buffer_num={buffer_num!r} must be a whole number of iterations, 0 or more')
@@ -51,7 +53,7 @@ class CBN(nn.BatchNorm2d):
         self.burnin = burnin
         self.burnin_iters = burnin_iters if burnin else burnin_iters or 0
         self.ramp = ramp
-        self.recording = True  # False: it is BN, and nothing is stored or counted
+        self.recording = True
         self.iteration = 0
         # Not buffers: DDP would broadcast them, and every process has its own.
         self.history = None
@@ -90,19 +92,17 @@ class CBN(nn.BatchNorm2d):
             return super().forward(conv(x))
         if type(conv).forward is not nn.Conv2d.forward:  # its statistics are expanded in conv.weight
             raise TypeError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
-        contiguous = has_cpu_kernels(x) and x.is_contiguous() and conv.weight.is_contiguous()
-        if contiguous:  # the kernels read channels-last: once there, once back, not for each of them
-            x = x.contiguous(memory_format=torch.channels_last)
-        y = conv(x)
+        read = as_kernels_read(x, conv.weight)
+        y = conv(read)
         with torch.autocast(y.device.type, enabled=False):
-            out = self._train(x, conv, y)
-        return out.contiguous() if contiguous else out
+            out = self._train(read, conv, y)
+        return out if read is x else out.contiguous()
 
     @torch.compiler.disable
     def _train(self, x, conv, y):
         if y.numel() == y.shape[1]:
             raise ValueError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
-        mean, variance = measure(y)
+        mean, variance = mean_variance(y)
         # Activation checkpointing runs a forward again, inside backward: it gives the same and changes nothing.
         if self._recent and torch._C._current_graph_task_id() != -1:
             pooled, entries = self._recall(mean)
@@ -133,7 +133,7 @@ class CBN(nn.BatchNorm2d):
 
     def _pool(self, x, conv, y, mean, variance):
         """Pool this iteration and the window, and store this one."""
-        patch = mean_patch(x, conv)
+        patch = mean_slope(x, conv)
         slope = variance_slope(x, conv, y, mean, patch).flatten(1)
         patch = patch.view(conv.groups, -1)
         entry = dict(zip(HISTORY, (patch, slope, mean, mean, mean), strict=True))

@@ -1,9 +1,9 @@
 """Weight Standardization (arXiv 1903.10520), which goes with GN where a device sees few images."""
 import torch
+from torch import Tensor
 
+from mmdet.ops import Conv2d
 from mmdet.registry import MODELS
-
-from .conv_module import Conv2d
 
 
 @MODELS.register_module('ConvWS')
@@ -17,11 +17,11 @@ class ConvWS2d(Conv2d):
         others: nn.Conv2d's.
     """
 
-    def __init__(self, *args, eps=1e-5, **kwargs):
+    def __init__(self, *args, eps: float = 1e-5, **kwargs):
         super().__init__(*args, **kwargs)
         self.eps = eps
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (B, Cin, H, W) -> (B, Cout, H', W')."""
         weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
         # torch.std takes 30 times as long on CPUs.

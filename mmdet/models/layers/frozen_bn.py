@@ -1,5 +1,5 @@
 """Batch norms with fixed statistics. Whatever froze them (FrozenBN, norm_eval, frozen_stages) ends in
-`conv_norm`, which folds them into the convolution."""
+`conv_norm`, which fuses them into the convolution."""
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -7,12 +7,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class FrozenBN(nn.BatchNorm2d):
     """Batch norm whose statistics, scale and shift never change; entries of its state dict as BatchNorm2d's."""
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1):
         super().__init__(num_features, eps=eps, momentum=momentum)
         self.requires_grad_(False)
         self.training = False
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'FrozenBN':
         return super().train(False)
 
 

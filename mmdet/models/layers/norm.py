@@ -10,21 +10,14 @@ from .cbn import CBN
 from .frozen_bn import FrozenBN
 from .sync_bn import SyncBN
 
-
-class LayerNorm(nn.GroupNorm):
-    """Layer norm of convolutional features: one mean and variance an image, over channels and positions."""
-
-    def __init__(self, num_features, eps=1e-5):
-        super().__init__(1, num_features, eps=eps)
-
-
-# MMSyncBN: mmcv's name of one that takes batches without rows, as this one does.
+# MMSyncBN: mmcv's name of one that takes batches without rows, as this one does. LN: of tokens (..., C), as mmcv's; of
+# an image's channels and positions together it is GN with num_groups=1.
 for _name, _cls in dict(BN=nn.BatchNorm2d, BN1d=nn.BatchNorm1d, BN2d=nn.BatchNorm2d, FrozenBN=FrozenBN, SyncBN=SyncBN,
-                        MMSyncBN=SyncBN, CBN=CBN, GN=nn.GroupNorm, LN=LayerNorm, IN=nn.InstanceNorm2d).items():
+                        MMSyncBN=SyncBN, CBN=CBN, GN=nn.GroupNorm, LN=nn.LayerNorm, IN=nn.InstanceNorm2d).items():
     MODELS.register_module(_name, module=_cls)
 
 _NORM_BASES = (_NormBase, nn.GroupNorm, nn.LayerNorm)
-_ABBREVIATIONS = ((LayerNorm, 'ln'), (_BatchNorm, 'bn'), (nn.GroupNorm, 'gn'), (_NormBase, 'in'), (nn.LayerNorm, 'ln'))
+_ABBREVIATIONS = ((_BatchNorm, 'bn'), (nn.GroupNorm, 'gn'), (_NormBase, 'in'), (nn.LayerNorm, 'ln'))
 
 
 def _norm_class(norm_cfg):

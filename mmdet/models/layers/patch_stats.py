@@ -1,4 +1,4 @@
-"""Statistics of the input patches under a convolution's output positions: x (B, Cin, H, W) -> y (B, Cout, H', W')."""
+"""How the statistics of a convolution's output depend on its weights: x (B, Cin, H, W) -> y (B, Cout, H', W')."""
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,10 +13,10 @@ def _padded(x, conv):
     return F.pad(x, conv._reversed_padding_repeated_twice, mode=mode), (0, 0)
 
 
-def mean_patch(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """(Cin, kh, kw): mean over the output positions of the input patch under them.
+def mean_slope(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """(Cin, kh, kw): derivative of every output channel's mean by its weights.
 
-    It is the derivative of every output channel's mean by its weights.
+    It is the mean over the output positions of the input patch under them.
     """
     x, padding = _padded(x, conv)
     return ops.mean_patch(x, conv.kernel_size, conv.stride, padding, conv.dilation)
@@ -25,22 +25,7 @@ def mean_patch(x: Tensor, conv: nn.Conv2d) -> Tensor:
 def variance_slope(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, patch: Tensor) -> Tensor:
     """(Cout, Cin/groups, kh, kw), contiguous: derivative of each output channel's variance by its weights.
 
-    mean: of y's channels, float32 or wider; patch: mean_patch of x. It is 2/N sum over the positions of y - mean times
-    the patch under it: the convolution's weight gradient for the output gradient y - mean.
-
-    Tried on CPUs and not worth it: one call for this and for the backward's own weight gradient, as one of 2 Cout
-    channels (no faster); the covariance of the patches where they are larger than 1x1 (Cin kh kw > Cout).
+    mean: of y's channels, float32 or wider; patch: mean_slope of x.
     """
-    x, padding = _padded(x.detach(), conv)
-    cout, cin = conv.weight.shape[:2]
-    count = y.numel() // cout
-    share = .5 if x.device.type == 'cpu' else 1  # of the products: scatter matrices are symmetric
-    if _is_pointwise(conv) and cin * (share * count + cout) < count * cout:
-        slope = conv.weight.detach().to(mean.dtype).flatten(1) @ ops.scatter_matrix(x, patch.flatten())
-        return slope.view_as(conv.weight).mul_(2 / count)
-    return ops.conv2d_weight_grad(x, conv.weight.shape, y.detach(), conv.stride, padding, conv.dilation, conv.groups,
-                                  offset=mean, scale=2 / count, rough=True)
-
-
-def _is_pointwise(conv):
-    return conv.kernel_size == conv.stride == (1, 1) and conv.groups == 1 and conv.padding in ((0, 0), 'same', 'valid')
+    x, padding = _padded(x, conv)
+    return ops.variance_slope(x, conv.weight, y, mean, patch, conv.stride, padding, conv.dilation, conv.groups)

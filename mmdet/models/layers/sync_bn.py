@@ -7,7 +7,9 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from .batch_stats import measure, normalize, pool, track
+from mmdet.ops import mean_variance
+
+from .batch_stats import normalize, pool, track
 
 
 @functools.cache
@@ -16,13 +18,14 @@ def _say_plain():
 
 
 class SyncBN(nn.BatchNorm2d):
-    """torch.nn.SyncBatchNorm that runs on CPU processes too, and on one process, where it is plain batch norm.
+    """Batch norm over all processes, on GPUs and on CPUs; on one process it is plain batch norm.
 
-    It is no subclass of it: DistributedDataParallel refuses a SyncBatchNorm on the CPU. Each process counts by its
-    rows. One without rows must run it all the same, forward and backward.
+    It is no subclass of torch.nn.SyncBatchNorm: DistributedDataParallel refuses one on the CPU, and it waits for the
+    device in every forward and backward. Each process counts by its rows. One without rows must run it all the same,
+    forward and backward.
     """
     process_group = None
-    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
+    breaks_graphs = True
 
     @property
     def waits_for_others(self) -> bool:
@@ -34,22 +37,18 @@ class SyncBN(nn.BatchNorm2d):
         return self.process_group or dist.group.WORLD
 
     def forward(self, y: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W) in the same dtype."""
         if not self.waits_for_others:
             if self.training:
                 _say_plain()
             return super().forward(y)
-        if y.is_cuda:
-            # Without rows torch sends float16 zeros where the others send float32 statistics.
-            return nn.SyncBatchNorm.forward(self, y if len(y) else y.float()).to(y.dtype)
-        count = y.numel() // y.shape[1]
-        mean, variance = measure(y)
-        own = torch.cat([mean, variance, mean.new_tensor([count])])
+        mean, variance = mean_variance(y)
+        own = torch.cat([mean, variance, mean.new_full((1,), y.numel() // y.shape[1])])
         every = [torch.empty_like(own) for _ in range(dist.get_world_size(self._group))]
         dist.all_gather(every, own, group=self._group)
         every = torch.stack(every)
         counts = every[:, -1:]
         total = counts.sum().clamp(min=1)
         mean, variance = pool(*every[:, :-1].chunk(2, dim=1), counts / total)
-        if total > 1:
-            track(self, mean, variance, total)
+        track(self, mean, variance, total)
         return normalize(y, self, mean, variance, total, self._group)

@@ -59,11 +59,14 @@ class FPN(BaseModule):
 
     def forward(self, inputs):
         """Feature maps of the backbone -> tuple of num_outs maps, finest first."""
-        laterals = [conv(inputs[level]) for level, conv in zip(self.used, self.lateral_convs)]
+        laterals, outs = [], []
+        for level, conv in zip(self.used, self.lateral_convs):
+            laterals.append(conv(inputs[level]))
         for i in range(len(laterals) - 1, 0, -1):
             size = {} if 'scale_factor' in self.upsample_cfg else dict(size=laterals[i - 1].shape[2:])
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], **size, **self.upsample_cfg)
-        outs = [conv(lateral) for conv, lateral in zip(self.fpn_convs, laterals)]
+        for lateral, conv in zip(laterals, self.fpn_convs):
+            outs.append(conv(lateral))
         if self.extra_source:
             x = dict(on_input=inputs[self.used[-1]], on_lateral=laterals[-1], on_output=outs[-1])[self.extra_source]
             for i, conv in enumerate(self.fpn_convs[len(laterals):]):

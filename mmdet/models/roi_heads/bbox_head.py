@@ -1,62 +1,23 @@
-"""Class and box of each region.
+"""Class and box of each RoI.
 
-Shapes: R regions, Q rows of positives among them, K classes (label K is background).
+Shapes: R RoIs, Q rows of positives among them, K classes (label K is background).
 """
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 from mmdet.models.layers import ConvModule
 from mmdet.models.losses import accuracy, build_box_loss
-from mmdet.ops import batched_nms
+from mmdet.ops import batched_nms, linear_rois
 from mmdet.registry import MODELS, TASK_UTILS
 
-CHANNELS_AT_ONCE = 16
 
+class RoILinear(nn.Linear):
+    """torch.nn.Linear on RoI features that need not be flattened; its arguments are the same."""
 
-class RegionLinear(nn.Linear):
-    """nn.Linear on (R, C), or on flattened region features (R, C, h, w).
-
-    In float32 on CPUs it runs as a convolution as large as the region: oneDNN, which serves convolutions, takes half
-    the time of MKL, which serves nn.Linear, on AMD's processors, and flattening channels-last features costs a copy.
-    """
-
-    def forward(self, x):
-        if x.device.type != 'cpu' or x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') or not len(x):
-            return super().forward(x.flatten(1))
-        if x.dim() == 2:  # rows as the positions of one image
-            x = x.contiguous().view(1, len(x), 1, -1).permute(0, 3, 1, 2)
-            return F.conv2d(x, self.weight[..., None, None], self.bias)[0, ..., 0].T
-        return _RegionLinear.apply(x, self.weight, self.bias)
-
-
-class _RegionLinear(torch.autograd.Function):
-    """RegionLinear on (R, C, h, w).
-
-    Backward takes a few channels at a time: oneDNN works on copies, and these weights are the largest of the model.
-    """
-
-    @staticmethod
-    def forward(ctx, x, weight, bias):
-        ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight.view(-1, *x.shape[1:]), bias).flatten(1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weight = ctx.saved_tensors
-        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
-        grad_x = torch.empty_like(x) if wants_x else None
-        grad_weight = torch.empty_like(weight) if wants_weight else None
-        for first in range(0, x.shape[1], CHANNELS_AT_ONCE):
-            some = slice(first, first + CHANNELS_AT_ONCE)
-            part = x[:, some]
-            if wants_x:
-                kernel = weight.view(-1, *x.shape[1:])[:, some]
-                grad_x[:, some] = torch.nn.grad.conv2d_input(part.shape, kernel, grad[..., None, None])
-            if wants_weight:
-                grad_weight.view(-1, *x.shape[1:])[:, some] = (grad.T @ part.flatten(1)).view(-1, *part.shape[1:])
-        return grad_x, grad_weight, grad.sum(0) if wants_bias else None
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, C, h, w) or (R, C) -> (R, out_features)."""
+        return linear_rois(x, self.weight, self.bias)
 
 
 @MODELS.register_module()
@@ -65,10 +26,10 @@ class ConvFCBBoxHead(BaseModule):
 
     Args:
         num_shared_convs, num_shared_fcs, num_cls_convs, num_cls_fcs, num_reg_convs, num_reg_fcs: layers of each part.
-        in_channels, roi_feat_size: channels and side of the region features.
+        in_channels, roi_feat_size: channels and side of the RoI features.
         conv_out_channels, fc_out_channels: width of the layers.
         num_classes: K.
-        reg_class_agnostic: one box a region instead of one a class.
+        reg_class_agnostic: one box a RoI instead of one a class.
         reg_decoded_bbox: loss_bbox compares boxes in pixels instead of offsets, as losses of IoU need it.
         norm_cfg: norm after each convolution.
         bbox_coder, loss_cls, loss_bbox: configs of the parts.
@@ -94,7 +55,7 @@ class ConvFCBBoxHead(BaseModule):
                                             conv_cfg=conv_cfg, norm_cfg=norm_cfg) for i in range(num))
 
         def fcs(num, channels):
-            return nn.ModuleList(RegionLinear(fc_out_channels if i else channels, fc_out_channels) for i in range(num))
+            return nn.ModuleList(RoILinear(fc_out_channels if i else channels, fc_out_channels) for i in range(num))
         area = roi_feat_size ** 2
         self.shared_convs = convs(num_shared_convs, in_channels)
         channels = conv_out_channels if num_shared_convs else in_channels
@@ -110,8 +71,8 @@ class ConvFCBBoxHead(BaseModule):
             flat = width if self.flatten else (conv_out_channels if num_convs else width) * area
             self.add_module(f'{name}_fcs', fcs(num_fcs, flat))
             outputs.append(fc_out_channels if num_fcs else flat)
-        self.fc_cls = RegionLinear(outputs[0], num_classes + 1)
-        self.fc_reg = RegionLinear(outputs[1], 4 if reg_class_agnostic else 4 * num_classes)
+        self.fc_cls = RoILinear(outputs[0], num_classes + 1)
+        self.fc_reg = RoILinear(outputs[1], 4 if reg_class_agnostic else 4 * num_classes)
 
     def init_weights(self):
         """Outputs normal (0.01 and 0.001), other fully connected layers Xavier uniform, or what init_cfg says."""
@@ -127,7 +88,7 @@ class ConvFCBBoxHead(BaseModule):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x):
-        """Region features (R, C, h, w) -> class logits (R, K + 1), deltas (R, 4 K), or (R, 4) when class agnostic."""
+        """RoI features (R, C, h, w) -> class logits (R, K + 1), deltas (R, 4 K), or (R, 4) when class agnostic."""
         for conv in self.shared_convs:
             x = conv(x)
         for fc in self.shared_fcs:

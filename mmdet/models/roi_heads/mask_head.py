@@ -1,16 +1,14 @@
-"""Mask of each region.
+"""Mask of each RoI.
 
-Shapes: Q regions, K classes; features (Q, C, 14, 14) -> masks of 28 x 28.
+Shapes: Q RoIs, K classes; features (Q, C, 14, 14) -> masks of 28 x 28.
 """
 import torch
 from mmengine.model import BaseModule
 from torch import nn
 
 from mmdet.models.layers import ConvModule
-from mmdet.ops import crop_masks
+from mmdet.ops import crop_masks, map_rows
 from mmdet.registry import MODELS
-
-REGIONS_AT_ONCE = 32
 
 
 @MODELS.register_module()
@@ -20,7 +18,7 @@ class FCNMaskHead(BaseModule):
     Args:
         num_convs, in_channels, conv_kernel_size, conv_out_channels: of the convolutions.
         num_classes: K.
-        class_agnostic: one mask a region instead of one a class.
+        class_agnostic: one mask a RoI instead of one a class.
         upsample_cfg: type 'deconv', 'nearest', 'bilinear' or None, and scale_factor.
         norm_cfg: norm after each convolution.
         loss_mask: config of the loss.
@@ -62,7 +60,7 @@ class FCNMaskHead(BaseModule):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x):
-        """Region features (Q, C, h, w) -> logits (Q, K, 2h, 2w), or (Q, 1, 2h, 2w) when class agnostic."""
+        """RoI features (Q, C, h, w) -> logits (Q, K, 2h, 2w), or (Q, 1, 2h, 2w) when class agnostic."""
         for conv in self.convs:
             x = conv(x)
         return self._logits(x)
@@ -75,29 +73,27 @@ class FCNMaskHead(BaseModule):
         return self.conv_logits(x)
 
     def predict(self, x, labels):
-        """Region features (Q, C, h, w), their classes int64 (Q,) -> mask probabilities float32 (Q, 2h, 2w)."""
+        """RoI features (Q, C, h, w), their classes int64 (Q,) -> mask probabilities float32 (Q, 2h, 2w)."""
         for conv in self.convs:
             x = conv(x)
-        # The maps of all regions at twice the side would be the largest memory of a test by far.
-        size = REGIONS_AT_ONCE if x.device.type == 'cpu' else max(len(x), 1)
-        masks = [self.of_class(self._logits(part), label)
-                 for part, label in zip(x.split(size), labels.split(size), strict=True)]
-        return torch.cat(masks).float().sigmoid()
+        # The maps of all RoIs at twice the side would be the largest memory of a test by far.
+        masks = map_rows(lambda x, labels: self.of_class(self._logits(x), labels), x, labels)
+        return masks.float().sigmoid()
 
     def of_class(self, logits, labels):
         """Logits (Q, h, w) of the class each row is labelled with; `labels` int64 (Q,)."""
         row = torch.arange(len(labels), device=labels.device)
         return logits[row, torch.zeros_like(labels) if self.class_agnostic else labels]
 
-    def loss(self, logits, rois, labels, mask_rows, weight, gt, canvas):
-        """dict of `loss_mask`: cross entropy against each region's part of its object's mask.
+    def loss(self, logits, rois, labels, mask_rows, weight, gt, batch_input_shape):
+        """dict of `loss_mask`: cross entropy against each RoI's part of its object's mask.
 
         Args:
             logits: output of forward. rois: (Q, 5). labels: int64 (Q,) in [0, K).
             mask_rows: int64 (Q,) rows of `gt.masks`.
             weight: float32 (Q,), 0 for padding rows.
-            canvas: (height, width) of the padded batch in pixels.
+            batch_input_shape: (height, width) of the padded batch in pixels.
         """
-        target = crop_masks(*gt.masks, rois[:, 1:], mask_rows, logits.shape[-1], *canvas) >= 0.5
+        target = crop_masks(*gt.masks, rois[:, 1:], mask_rows, logits.shape[-1], *batch_input_shape) >= 0.5
         avg_factor = (weight.sum() * target[0].numel()).clamp(min=1) if len(target) else 1
         return dict(loss_mask=self.loss_mask(self.of_class(logits, labels), target, weight, avg_factor))

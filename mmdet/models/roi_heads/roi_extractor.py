@@ -1,6 +1,6 @@
-"""Features of fixed size from a feature pyramid, one level for each region.
+"""Features of fixed size from a feature pyramid, one level for each RoI.
 
-Shapes: R regions, level l of stride featmap_strides[l].
+Shapes: R RoIs, level l of stride featmap_strides[l].
 """
 from mmengine.model import BaseModule
 from torch import nn
@@ -11,7 +11,7 @@ from mmdet.registry import MODELS
 
 @MODELS.register_module()
 class RoIAlign(nn.Module):
-    """How a region is sampled; over all feature levels at once.
+    """How a RoI is sampled; over all feature levels at once.
 
     Args:
         output_size: side, or (height, width), of the result.
@@ -37,14 +37,14 @@ class RoIAlign(nn.Module):
 
 @MODELS.register_module()
 class SingleRoIExtractor(BaseModule):
-    """Each region reads the level that fits its size: l = floor(log2(sqrt(area) / finest_scale)), cut to the pyramid.
+    """Each RoI reads the level that fits its size: l = floor(log2(sqrt(area) / finest_scale)), cut to the pyramid.
 
     Args:
         roi_layer: config of RoIAlign.
         out_channels: channels of the features.
         featmap_strides: strides of the levels used, finest first.
-        finest_scale: regions of sides below twice this many pixels read the finest level.
-        offset: 1 counts a region's width as x2 - x1 + 1, as Detectron does; 0 as x2 - x1.
+        finest_scale: RoIs of sides below twice this many pixels read the finest level.
+        offset: 1 counts a RoI's width as x2 - x1 + 1, as Detectron does; 0 as x2 - x1.
 
     Source: Feature Pyramid Networks (arXiv 1612.03144) section 4.2, equation 1.
     """

@@ -1,6 +1,6 @@
 """Second stage of Faster R-CNN (arXiv 1506.01497) and Mask R-CNN (arXiv 1703.06870).
 
-Shapes: B images, G most objects and P proposals of an image, R sampled regions of an image; rois are (rows, 5): image
+Shapes: B images, G most objects and P proposals of an image, R sampled RoIs of an image; rois are (rows, 5): image
 index, then xyxy pixels of the resized image.
 """
 import torch
@@ -39,11 +39,11 @@ class StandardRoIHead(BaseModule):
             size = train_cfg.get('mask_size')
             self.mask_size = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
 
-    def loss(self, features, proposals, valid, gt, canvas):
+    def loss(self, features, proposals, valid, gt, batch_input_shape):
         """dict of losses for `proposals` (B, P, 4), bool `valid` (B, P) and GroundTruth `gt`.
 
         Args:
-            canvas: (height, width) of the padded batch in pixels.
+            batch_input_shape: (height, width) of the padded batch in pixels.
         """
         sample, boxes, objects = self._sample(proposals, valid, gt)
         rows, positive = self._rows(sample)
@@ -61,7 +61,8 @@ class StandardRoIHead(BaseModule):
             logits = self.mask_head(self.mask_roi_extractor(features, rois))
             mask_rows = gt.mask_rows.gather(1, objects).flatten()[rows][positive]
             labels = labels.clamp(max=self.bbox_head.num_classes - 1)
-            losses.update(self.mask_head.loss(logits, rois, labels, mask_rows, foreground, gt, canvas))
+            losses.update(self.mask_head.loss(logits, rois, labels, mask_rows, foreground, gt,
+                                              batch_input_shape))
         return losses
 
     def _sample(self, boxes, valid, gt):

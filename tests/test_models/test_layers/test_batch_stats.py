@@ -1,25 +1,26 @@
 import torch
 from torch import nn
 
-from mmdet.models.layers.batch_stats import measure, normalize, pool, track
+from mmdet.models.layers.batch_stats import normalize, pool, track
+from mmdet.ops import mean_variance
 
 
 def test_batch_stats_are_float32_and_biased():
     y = torch.randn(3, 5, 4, 2, dtype=torch.float64) * 3 + 7
-    mean, variance = measure(y)
+    mean, variance = mean_variance(y)
     torch.testing.assert_close(mean, y.mean((0, 2, 3)))
     torch.testing.assert_close(variance, y.var((0, 2, 3), unbiased=False))
     for dtype in (torch.bfloat16, torch.float16):
-        mean, variance = measure(y.to(dtype))
+        mean, variance = mean_variance(y.to(dtype))
         assert mean.dtype == variance.dtype == torch.float32
         torch.testing.assert_close(mean, y.to(dtype).float().mean((0, 2, 3)))
-    assert not torch.stack(measure(y[:0])).any()
+    assert not torch.stack(mean_variance(y[:0])).any()
 
 
 def test_pool_is_the_mixture():
     parts = [torch.randn(n, 4, 3, 3, dtype=torch.float64) + n for n in (2, 5, 1)]
     shares = torch.tensor([[2.], [5.], [1.]], dtype=torch.float64) / 8
-    mean, variance = pool(*(torch.stack(s) for s in zip(*map(measure, parts), strict=True)), shares)
+    mean, variance = pool(*(torch.stack(s) for s in zip(*map(mean_variance, parts), strict=True)), shares)
     whole = torch.cat(parts)
     torch.testing.assert_close(mean, whole.mean((0, 2, 3)))
     torch.testing.assert_close(variance, whole.var((0, 2, 3), unbiased=False))
@@ -31,7 +32,7 @@ def test_track_follows_batch_norm():
         for i in range(3):
             y = torch.randn(2, 4, 3, 3, dtype=torch.float64) * (i + 1) + i
             plain(y)
-            track(norm, *measure(y), count=18)
+            track(norm, *mean_variance(y), count=18)
         for value, expected in zip(norm.buffers(), plain.buffers(), strict=True):
             torch.testing.assert_close(value, expected)
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet.models.layers import Conv2d, conv_module
-from mmdet.ops import backend
+from mmdet.models.layers import Conv2d
+from mmdet.ops import backend, conv_3x3
 
-pytestmark = pytest.mark.skipif(not conv_module.OWN_KERNEL,
+pytestmark = pytest.mark.skipif(not conv_3x3.SERVES,
                                 reason='own convolutions need the compiled extension and AVX2')
 
 
@@ -84,6 +84,6 @@ def test_hooks_run(served):
 
 def test_without_the_extension(served, monkeypatch):
     assert backend('cpu') == 'mmdet'
-    monkeypatch.setattr(conv_module, 'OWN_KERNEL', False)
+    monkeypatch.setattr(conv_3x3, 'SERVES', False)
     Conv2d(16, 16, 3, padding=1)(torch.randn(2, 16, 40, 40))
     assert served == []

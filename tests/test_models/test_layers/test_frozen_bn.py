@@ -1,10 +1,10 @@
-"""The four ways to freeze a batch norm, and the folded convolution in which they end."""
+"""The four ways to freeze a batch norm, and the fused convolution in which they end."""
 import pytest
 import torch
 from torch import nn
 
 from mmdet.models.layers import Conv2d, ConvModule, build_norm_layer, conv_norm, freeze_norm
-from mmdet.models.layers.conv_module import folds_into
+from mmdet.models.layers.conv_norm import can_fuse
 
 
 def pair(kind='BN', conv=nn.Conv2d, **options):
@@ -53,9 +53,9 @@ WAYS = [by_type, by_requires_grad, by_norm_eval, by_frozen_stages]
 
 @pytest.mark.parametrize('conv', [nn.Conv2d, Conv2d])
 @pytest.mark.parametrize('freeze', WAYS, ids=lambda f: f.__name__)
-def test_every_way_is_one_folded_convolution(freeze, conv):
+def test_every_way_is_one_fused_convolution(freeze, conv):
     conv, norm = freeze(conv=conv)
-    assert folds_into(conv, norm)
+    assert can_fuse(conv, norm)
     state = {name: value.clone() for name, value in norm.state_dict().items()}
     x = torch.randn(2, 3, 9, 8, dtype=torch.float64, requires_grad=True)
     learned = [x, *(p for p in (*conv.parameters(), *norm.parameters()) if p.requires_grad)]
@@ -86,9 +86,9 @@ def test_freeze_norm_ends_with_train():
     assert model.train()[0].bn.training
 
 
-def test_a_norm_that_learns_its_statistics_is_not_folded():
+def test_a_norm_that_learns_its_statistics_is_not_fused():
     conv, norm = pair()
-    assert not folds_into(conv, norm)
+    assert not can_fuse(conv, norm)
     x = torch.randn(2, 3, 9, 8, dtype=torch.float64)
     expected = nn.functional.batch_norm(conv(x), None, None, norm.weight, norm.bias, True)
     torch.testing.assert_close(conv_norm(x, conv, norm), expected)
@@ -118,7 +118,7 @@ def test_convolutions_that_do_not_fold(conv):
 def test_evaluation_folds_too(kind):
     conv, norm = pair(kind)
     x = torch.randn(2, 3, 9, 8, dtype=torch.float64)
-    assert folds_into(conv, norm.eval())
+    assert can_fuse(conv, norm.eval())
     torch.testing.assert_close(conv_norm(x, conv, norm), textbook(x, conv, norm))
 
 
@@ -133,7 +133,7 @@ def test_mixed_precision(dtype, conv):
     torch.testing.assert_close(out.float(), textbook(x, conv, norm), rtol=0.03, atol=0.03)
 
 
-def folded_pair(**options):
+def fused_pair(**options):
     """A 3x3 convolution that our own kernel serves where it can, a frozen norm that learns its scale, and its input."""
     torch.manual_seed(0)
     conv = Conv2d(16, 24, **{'kernel_size': 3, 'padding': 1, 'bias': False, **options})
@@ -147,8 +147,8 @@ def folded_pair(**options):
 @pytest.mark.parametrize('options', [{}, dict(bias=True), dict(kernel_size=1, padding=0), dict(stride=2),
                                      dict(groups=2), dict(padding='same'), dict(padding_mode='reflect')], ids=str)
 @pytest.mark.parametrize('frozen', ['', 'x', 'conv', 'norm', 'conv norm'])
-def test_gradients_of_the_folded_convolution(options, frozen):
-    x, conv, norm = folded_pair(**options)
+def test_gradients_of_the_fused_convolution(options, frozen):
+    x, conv, norm = fused_pair(**options)
     x.requires_grad_('x' not in frozen.split())
     conv.requires_grad_('conv' not in frozen)
     norm.requires_grad_('norm' not in frozen)
@@ -160,8 +160,8 @@ def test_gradients_of_the_folded_convolution(options, frozen):
         torch.testing.assert_close(value, target, rtol=0, atol=3e-6 * (1 + target.norm().item()))
 
 
-def test_folded_weights_are_not_kept():
-    x, conv, norm = folded_pair()
+def test_fused_weights_are_not_kept():
+    x, conv, norm = fused_pair()
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         conv_norm(x, conv, norm)
@@ -169,7 +169,7 @@ def test_folded_weights_are_not_kept():
     assert large == {x.data_ptr(), conv.weight.data_ptr()}
 
 
-def test_folded_convolution_twice_differentiable():
+def test_fused_convolution_twice_differentiable():
     conv, norm = pair(conv=Conv2d)
     x = torch.randn(1, 3, 6, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x, *_: conv_norm(x, conv, norm.eval()), (x, *conv.parameters()))

@@ -35,14 +35,17 @@ def test_state_dict_names_are_batch_norms(kind):
     assert list(norm.state_dict()) == ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
 
 
-def test_group_and_layer_norm():
+def test_group_norm():
     x = torch.randn(2, 4, 3, 3)
     groups = x.view(2, 2, 18)
     expected = (groups - groups.mean(2, keepdim=True)) / (groups.var(2, unbiased=False, keepdim=True) + 1e-5).sqrt()
     torch.testing.assert_close(build_norm_layer(norm_cfg('GN'), 4)[1](x), expected.view_as(x))
-    image = x.view(2, 36)
-    expected = (image - image.mean(1, keepdim=True)) / (image.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
-    torch.testing.assert_close(build_norm_layer(norm_cfg('LN'), 4)[1](x), expected.view_as(x))
+
+
+def test_layer_norm_is_that_of_tokens():
+    x = torch.randn(2, 7, 4)
+    expected = (x - x.mean(2, keepdim=True)) / (x.var(2, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(build_norm_layer(norm_cfg('LN'), 4)[1](x), expected)
 
 
 @pytest.mark.parametrize('cfg, error, words', [

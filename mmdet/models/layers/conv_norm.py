@@ -1,0 +1,109 @@
+"""The norm seam `conv_norm`, which runs a convolution and its norm, and ConvModule, which holds such a pair."""
+import torch
+from mmengine.model import constant_init, kaiming_init
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdet.ops import Conv2d, conv2d
+
+from .build import build_activation_layer, build_conv_layer
+from .norm import build_norm_layer
+
+RELU = dict(type='ReLU')
+
+
+def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
+    """Run a convolution and the norm after it. Every pair in the models goes through here.
+
+    A norm that needs the convolution's input and weights (CBN; your own may too) has `forward_conv(x, conv)`; see
+    NormProtocol. A batch norm that uses running statistics is fused into the convolution, so it costs nothing of the
+    features' size. No rows in `x` (an image without RoIs) give an empty output that takes part in the graph, and change
+    no statistics.
+
+    Args:
+        x: (B, Cin, H, W).
+        conv, norm: modules; without a norm the convolution alone is run.
+
+    Returns:
+        (B, Cout, H', W').
+    """
+    if norm is None:
+        return conv(x)
+    if can_fuse(conv, norm):
+        scale, shift = fused(conv, norm)
+        if conv.padding_mode == 'zeros':
+            return conv2d(x, conv.weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups, scale)
+        return conv._conv_forward(x, conv.weight * scale, shift)
+    if x.shape[0] == 0 and not getattr(norm, 'waits_for_others', False):
+        return _no_rows(conv(x), norm)
+    if hasattr(norm, 'forward_conv'):
+        return norm.forward_conv(x, conv)
+    return norm(conv(x))
+
+
+def _no_rows(y, norm):
+    for parameter in norm.parameters():
+        y = y + parameter.sum().to(y.dtype)  # gradient 0, not None: DDP expects one of every parameter
+    return y
+
+
+def can_fuse(conv: nn.Module, norm: nn.Module) -> bool:
+    """Whether `norm` is a batch norm with fixed statistics that `fused` can take into `conv`."""
+    return (isinstance(norm, _BatchNorm) and not norm.training and norm.track_running_stats and norm.affine
+            and type(conv) in (Conv2d, nn.Conv2d)
+            and not (conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks))
+
+
+def fused(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Of norm(conv(x)) as one convolution: the scale of conv's weights, (Cout, 1, 1, 1), and the bias, (Cout,)."""
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
+    return scale.view(-1, 1, 1, 1), norm.bias - mean * scale
+
+
+class ConvModule(nn.Module):
+    """(B, in_channels, H, W) -> convolution, norm, activation -> (B, out_channels, H', W'). With mmcv's names.
+
+    Initialized as mmcv does: Kaiming normal (fan out, ReLU), norm scale 1 and shift 0.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups: the convolution's.
+        bias: 'auto': only where no norm follows.
+        conv_cfg, norm_cfg, act_cfg: for build_conv_layer, build_norm_layer, build_activation_layer. Without a norm_cfg
+            there is no norm, without an act_cfg no activation. The norm is held under its own name, `bn` or `gn`.
+        inplace: the activation overwrites its input.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int],
+                 stride: int | tuple[int, int] = 1, padding: int | tuple[int, int] = 0,
+                 dilation: int | tuple[int, int] = 1, groups: int = 1, bias: bool | str = 'auto',
+                 conv_cfg: dict | None = None, norm_cfg: dict | None = None, act_cfg: dict | None = RELU,
+                 inplace: bool = True):
+        super().__init__()
+        bias = norm_cfg is None if bias == 'auto' else bias
+        self.conv = build_conv_layer(conv_cfg, in_channels, out_channels, kernel_size, stride=stride, padding=padding,
+                                     dilation=dilation, groups=groups, bias=bias)
+        self.norm_name = None
+        if norm_cfg is not None:
+            self.norm_name, norm = build_norm_layer(norm_cfg, out_channels)
+            self.add_module(self.norm_name, norm)
+        self.activate = None
+        if act_cfg is not None:
+            if act_cfg['type'] in ('ReLU', 'LeakyReLU', 'ReLU6', 'SiLU'):
+                act_cfg = {'inplace': inplace, **act_cfg}
+            self.activate = build_activation_layer(act_cfg)
+        self.init_weights()
+
+    @property
+    def norm(self) -> nn.Module | None:
+        return getattr(self, self.norm_name) if self.norm_name else None
+
+    def init_weights(self) -> None:
+        if not hasattr(self.conv, 'init_weights'):
+            kaiming_init(self.conv, a=0, nonlinearity='relu')
+        if self.norm is not None:
+            constant_init(self.norm, 1, bias=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = conv_norm(x, self.conv, self.norm)
+        return x if self.activate is None else self.activate(x)

@@ -1,0 +1,33 @@
+"""In which order a tensor of features lies in memory: (B, C, H, W), or channels-last."""
+import torch
+from torch import Tensor
+
+from mmdet.ops.extension import SERVED
+
+
+def is_channels_last(features: Tensor) -> bool:
+    """Whether features are channels-last and not contiguous as well, as those of one channel or one pixel are."""
+    return features.is_contiguous(memory_format=torch.channels_last) and not features.is_contiguous()
+
+
+def memory_format(channels_last: bool) -> torch.memory_format:
+    """torch.channels_last or torch.contiguous_format."""
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def as_kernels_read(x: Tensor, weight: Tensor) -> Tensor:
+    """The input of a convolution in the memory format that the kernels of its device read.
+
+    For a layer that runs several of them on `x`: converted once here, it is not converted in each. Our kernels for CPUs
+    read channels-last. Such a layer makes its output contiguous where this returned another tensor than `x`.
+
+    Args:
+        x (Tensor): (B, Cin, H, W) of any dtype.
+        weight (Tensor): (Cout, Cin/groups, kh, kw), the convolution's.
+
+    Returns:
+        Tensor: `x` itself, or the same values channels-last.
+    """
+    if x.device.type == 'cpu' and SERVED['cpu'] and x.is_contiguous() and weight.is_contiguous():
+        return x.contiguous(memory_format=torch.channels_last)
+    return x

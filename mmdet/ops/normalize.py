@@ -1,0 +1,63 @@
+"""Batch normalization by statistics that are not all the batch's own: other processes' or other iterations'."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch import distributed as dist
+from torch.autograd import Function
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from mmdet.ops.scaled_sum import scaled_sum
+
+
+def normalize(y: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float, count: int | Tensor,
+              group: dist.ProcessGroup | None = None) -> Tensor:
+    """(y - mean) / sqrt(variance + eps) * weight + bias.
+
+    Backward takes into account that `mean` and `variance` depend on y: y holds some of the `count` positions they were
+    taken over, the same number of each; with `group` the other processes' y hold the rest. It works once.
+
+    Args:
+        y (Tensor): (B, C, H, W), floating point; B may be 0.
+        mean, variance, weight, bias (Tensor): (C,), float32 or y's dtype where that is wider.
+        eps (float): added to the variance.
+        count (int or 0-dim Tensor): positions behind the statistics.
+        group (ProcessGroup or None): processes that share the statistics. All of them must run backward.
+
+    Returns:
+        Tensor: (B, C, H, W) in y's dtype and memory format.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if y.dim() != 4 or any(values.shape != y.shape[1:2] for values in (mean, variance, weight, bias)):
+        raise ValueError(f'normalize: y must be (B, C, H, W) and the others (C,), got {tuple(y.shape)} and '
+                         f'{[tuple(values.shape) for values in (mean, variance, weight, bias)]}')
+    return _Normalize.apply(y, mean, variance, weight, bias, eps, count, group)
+
+
+class _Normalize(Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, y, mean, variance, weight, bias, eps, count, group):
+        ctx.save_for_backward(y, weight, mean, variance)
+        ctx.eps, ctx.count, ctx.group = eps, count, group
+        return F.batch_norm(y, mean, variance, weight, bias, training=False, eps=eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor):
+        y, weight, mean, variance = ctx.saved_tensors
+        if y.numel():
+            sums = torch.ops.aten.native_batch_norm_backward(
+                grad, y, weight, mean, variance, None, None, False, ctx.eps, [False, True, True])[1:]
+        else:  # by which torch's kernel divides
+            sums = weight.new_zeros(2, len(weight))
+        grad_weight, grad_bias = sums
+        if ctx.group is not None:
+            sums = torch.stack([grad_weight, grad_bias])
+            dist.all_reduce(sums, group=ctx.group)
+        scale = torch.rsqrt(variance + ctx.eps)
+        scaled_weight = weight * scale
+        share = scaled_weight / -ctx.count
+        slope = share * scale * sums[0]
+        offset = torch.addcmul(share * sums[1], slope, mean, value=-1)
+        return scaled_sum(grad, y, scaled_weight, slope, offset), None, None, grad_weight, grad_bias, None, None, None
