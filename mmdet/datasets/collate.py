@@ -2,7 +2,7 @@
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
 
-from mmdet.structures.transfer import stack_images
+from mmdet.structures.batch import stack_images
 
 
 @FUNCTIONS.register_module()

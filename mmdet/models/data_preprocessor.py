@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mmdet.registry import MODELS
 from mmdet.structures import GroundTruth
-from mmdet.structures.transfer import is_gpu, stack_images, to_device
+from mmdet.structures.batch import stack_images, to_device
 
 
 @MODELS.register_module()
@@ -76,14 +76,14 @@ class DetDataPreprocessor(BaseDataPreprocessor):
     def _normalize(self, images, sizes):
         """One transfer of the raw pixels, arithmetic on the device; what lies outside `sizes` becomes `pad_value`."""
         if not isinstance(images, torch.Tensor):
-            images = stack_images(images, pin=is_gpu(self.device))
+            images = stack_images(images, self.device)
         height, width = self._padded(images.shape[2:])
         stack = to_device(images, self.device)
         stack = F.pad(stack, (0, width - stack.shape[3], 0, height - stack.shape[2])).float()
         if self.reverse_channels:
             stack = stack.flip(1)
         stack = stack.sub_(self.mean).div_(self.std)
-        if any(size != (height, width) for size in sizes):
+        if set(sizes) != {(height, width)}:
             sizes = to_device(torch.tensor(sizes), self.device)
             rows = torch.arange(height, device=self.device) < sizes[:, :1]
             columns = torch.arange(width, device=self.device) < sizes[:, 1:]

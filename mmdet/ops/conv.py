@@ -3,16 +3,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from mmdet.ops import conv_3x3
+from mmdet.ops.extension import KERNELS, fake
+from mmdet.ops.memory_format import in_vectors, to_vectors
 
 CHANNELS_AT_ONCE = 16  # of linear_rois' backward
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[int, int] = (1, 1),
            padding: tuple[int, int] | str = (0, 0), dilation: tuple[int, int] = (1, 1), groups: int = 1,
-           scale: Tensor | None = None) -> Tensor:
-    """torch.nn.functional.conv2d, whose weights may have a scale.
+           scale: Tensor | None = None, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+    """torch.nn.functional.conv2d, whose weights may have a scale, with what often follows it.
 
     On CPUs with AVX2, large 3x3 convolutions of stride 1 in float32 run by our own kernel, forward and backward. It
     takes about half the time of PyTorch's, and its error is at most twice as large (docs/conv-kernels.md).
@@ -26,6 +29,8 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
         groups (int): of channels.
         scale (Tensor or None): (Cout, 1, 1, 1), by which the weights are multiplied. The product is not kept until
             backward, which makes it anew.
+        residual (Tensor or None): (B, Cout, H', W'), added to the output.
+        relu (bool): clamp at 0 after that.
 
     Returns:
         Tensor: (B, Cout, H', W'), in the memory format that PyTorch gives it.
@@ -33,6 +38,10 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
     Raises:
         RuntimeError: shapes, dtypes or devices that do not fit, as torch.nn.functional.conv2d says it.
     """
+    if KERNELS['bias_relu_', x.device.type] and x.dim() == 4 and (bias is not None or residual is not None or relu):
+        # One kernel for all that follows: PyTorch would add a bias in one of its own, too.
+        out = conv2d(x, weight, None, stride, padding, dilation, groups, scale)
+        return bias_relu(out, bias, residual, relu)
     own = False
     # In the body: a function for it would make the training step one call deeper.
     if conv_3x3.SERVES and x.dim() == 4 and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) \
@@ -44,17 +53,22 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
         own = tiles >= conv_3x3.MIN_TILES and channels == weight.shape[1] \
             and min(channels, len(weight)) >= conv_3x3.MIN_CHANNELS \
             and tiles * 16 <= conv_3x3.MAX_WASTE * batch * (height - shrink) * (width - shrink)
-    if scale is not None:
-        if x.dim() == 4 and len(x) and torch.is_grad_enabled() and not isinstance(padding, str) \
-                and not torch.compiler.is_compiling():
-            return _ScaledConv.apply(x, weight, bias, scale, (stride, padding, dilation, groups), own)
-        weight = weight * scale
-    if not own:
-        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    last, bias = torch.channels_last, None if bias is None else bias.contiguous()
-    out = torch.ops.mmdet.conv_3x3(x.contiguous(memory_format=last), weight, bias, *padding, False)
-    channels_last = x.is_contiguous(memory_format=last) or weight.is_contiguous(memory_format=last)
-    return out if channels_last else out.contiguous()
+    options = stride, padding, dilation, groups
+    if scale is not None and x.dim() == 4 and len(x) and torch.is_grad_enabled() and not isinstance(padding, str) \
+            and not torch.compiler.is_compiling():
+        out = _ScaledConv.apply(x, weight, bias, scale, options, own)
+    else:
+        weight = weight if scale is None else weight * scale
+        if own:
+            last, bias = torch.channels_last, None if bias is None else bias.contiguous()
+            out = torch.ops.mmdet.conv_3x3(x.contiguous(memory_format=last), weight, bias, *padding, False)
+            if not (x.is_contiguous(memory_format=last) or weight.is_contiguous(memory_format=last)):
+                out = out.contiguous()
+        else:
+            out = F.conv2d(x, weight, bias, *options)
+    if residual is not None:
+        out = out.add_(residual)
+    return out.relu_() if relu else out
 
 
 class _ScaledConv(Function):
@@ -94,6 +108,74 @@ class Conv2d(nn.Conv2d):
         if self.padding_mode != 'zeros':
             return super()._conv_forward(x, weight, bias)
         return conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def bias_relu(x: Tensor, bias: Tensor | None = None, other: Tensor | None = None, relu: bool = True) -> Tensor:
+    """relu(x + bias + other), written over x.
+
+    On GPUs channels-last features take one kernel of ours forward and one backward, which also sums the gradient of
+    the bias; PyTorch takes one for each of the three.
+
+    Args:
+        x (Tensor): (B, C, H, W), floating point, which nothing else needs: a convolution's or a norm's output.
+        bias (Tensor or None): (C,).
+        other (Tensor or None): as x, such as a residual block's shortcut.
+        relu (bool): clamp at 0.
+
+    Returns:
+        Tensor: x.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if x.dim() != 4 or (bias is not None and bias.shape != x.shape[1:2]) or \
+            (other is not None and other.shape != x.shape):
+        raise ValueError(f'bias_relu: x must be (B, C, H, W), bias (C,) and other as x, got {tuple(x.shape)}, '
+                         f'{bias if bias is None else tuple(bias.shape)} and '
+                         f'{other if other is None else tuple(other.shape)}')
+    if bias is None and other is None and not relu:
+        return x
+    if KERNELS['bias_relu_', x.device.type] and in_vectors(x) and not torch.compiler.is_compiling():
+        if bias is not None:
+            bias = bias.to(torch.promote_types(x.dtype, torch.float32)).contiguous()
+        if other is not None:
+            other = to_vectors(other.to(x.dtype))
+        return _BiasReLU.apply(x, bias, other, relu)
+    if bias is not None:
+        x = x.add_(bias.to(x.dtype).view(-1, 1, 1))
+    if other is not None:
+        x = x.add_(other)
+    return x.relu_() if relu else x
+
+
+class _BiasReLU(Function):
+    @staticmethod
+    def forward(ctx, x, bias, other, relu):
+        torch.ops.mmdet.bias_relu_(x, bias, other, relu)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x if relu else None)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        out, = ctx.saved_tensors
+        wants_x, wants_bias, wants_other, _ = ctx.needs_input_grad
+        grad_bias = None
+        if out is not None or wants_bias:
+            grad, grad_bias = torch.ops.mmdet.bias_relu_backward(to_vectors(grad), out, wants_bias)
+        return grad if wants_x else None, grad_bias if wants_bias else None, grad if wants_other else None, None
+
+
+@fake('bias_relu_')
+def _fake(x, bias, other, relu):
+    return None
+
+
+@fake('bias_relu_backward')
+def _fake_backward(grad, out, wants_bias):
+    dtype = torch.promote_types(grad.dtype, torch.float32)
+    return grad if out is None else torch.empty_like(grad), grad.new_empty(grad.size(1), dtype=dtype)
 
 
 def linear_rois(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

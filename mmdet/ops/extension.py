@@ -32,6 +32,19 @@ def has_cuda() -> bool:
     return SERVED['cpu'] and torch._C._dispatch_has_kernel_for_dispatch_key('mmdet::nms', 'CUDA')
 
 
+class Kernels(dict):
+    """(operator, type of device) -> whether the operator, which only some devices have, is compiled for it."""
+
+    def __missing__(self, key: tuple[str, str]) -> bool:
+        name, device_type = key
+        self[key] = SERVED[device_type] and torch._C._dispatch_has_kernel_for_dispatch_key(
+            f'mmdet::{name}', device_type.upper())
+        return self[key]
+
+
+KERNELS = Kernels()
+
+
 def fake(name: str) -> Callable[[Callable], Callable]:
     """Decorates the function that gives an operator's outputs their shapes (`torch.library.register_fake`)."""
     def register(function: Callable) -> Callable:

@@ -4,15 +4,16 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def mean_variance(x: Tensor) -> tuple[Tensor, Tensor]:
+def mean_variance(x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel over images and positions. No gradient flows through it.
 
     Args:
         x (Tensor): (B, C, H, W), floating point.
+        rows (Tensor or None): bool (B,), the images that count.
 
     Returns:
         tuple: mean and variance, each (C,), float32 or x's dtype where that is wider. The variance is biased: the
-            divisor is B * H * W. Both are 0 where `x` has no elements.
+            divisor is B * H * W. Both are 0 where `x` has no elements, or none that count.
 
     Raises:
         ValueError: x has other than 4 dimensions.
@@ -22,8 +23,13 @@ def mean_variance(x: Tensor) -> tuple[Tensor, Tensor]:
     wide = torch.promote_types(x.dtype, torch.float32)
     if not x.numel():
         return x.new_zeros(2, x.shape[1], dtype=wide).unbind()
-    if x.device.type == 'cpu':
-        # 16 times as fast as var_mean there; with momentum 0 the running statistics only tell the dtype.
-        return torch.batch_norm_update_stats(x, *x.new_zeros(2, x.shape[1], dtype=wide), 0.)
-    variance, mean = torch.var_mean(x.to(wide), (0, 2, 3), correction=0)
-    return mean, variance
+    if rows is not None:
+        rows = rows.to(wide)
+        count = rows.sum().clamp(min=1)
+        mean = rows @ x.mean((2, 3), dtype=wide) / count
+        # Those that do not count become the mean: they add nothing to the variance but to the number it is divided by.
+        x = torch.where(rows.bool().view(-1, 1, 1, 1), x, mean.to(x.dtype).view(-1, 1, 1))
+        return mean, mean_variance(x)[1] * (len(rows) / count)
+    # On CPUs 16 times as fast as var_mean, on GPUs without a copy in float32; with momentum 0 the running statistics
+    # only tell the dtype.
+    return torch.batch_norm_update_stats(x, *x.new_zeros(2, x.shape[1], dtype=wide), 0.)

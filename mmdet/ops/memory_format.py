@@ -15,6 +15,19 @@ def memory_format(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
+def in_vectors(features: Tensor) -> bool:
+    """Whether features are channels-last, every pixel's channels some whole 16 bytes: as kernels for GPUs read them."""
+    size = features.element_size()
+    return features.is_contiguous(memory_format=torch.channels_last) and features.size(1) * size % 16 == 0 \
+        and features.storage_offset() * size % 16 == 0
+
+
+def to_vectors(features: Tensor) -> Tensor:
+    """Features of as many channels that are `in_vectors`: these, or a copy."""
+    features = features.contiguous(memory_format=torch.channels_last)
+    return features if in_vectors(features) else features.clone(memory_format=torch.channels_last)
+
+
 def as_kernels_read(x: Tensor, weight: Tensor) -> Tensor:
     """The input of a convolution in the memory format that the kernels of its device read.
 

@@ -1,12 +1,14 @@
 """Greedy non-maximum suppression: of boxes that overlap by more than a threshold, the best-scored stays.
 
 One kernel serves all three functions: (B, N) boxes walked in the order of their scores, each compared with the kept
-ones of its own group.
+ones of its own group. Of many groups on a GPU another does.
 """
 import torch
 from torch import Tensor
 
-from mmdet.ops.extension import SERVED, fake
+from mmdet.ops.extension import KERNELS, SERVED, fake
+
+MAX_COMPARED = 1 << 14  # boxes of an image of which a GPU compares every two, for which it takes a bit each
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
@@ -46,7 +48,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor | None, iou_threshol
     _check(boxes, scores, groups, 2)
     order = scores.argsort(stable=True, descending=True)
     count = order.new_full((1,), order.numel())
-    keep = _suppress(boxes[None], order[None], groups[None], count, iou_threshold, order.numel(), offset)[0]
+    keep = _suppress(boxes[None], order[None], groups[None], count, iou_threshold, order.numel(), offset,
+                     many_groups=idxs is not None)[0]
     return keep[keep >= 0]
 
 
@@ -76,14 +79,29 @@ def nms_images(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: flo
     return _suppress(boxes, order, groups, count, iou_threshold, max_keep, offset)
 
 
-def _suppress(boxes, order, groups, count, iou_threshold, max_keep, offset):
+def _suppress(boxes, order, groups, count, iou_threshold, max_keep, offset, many_groups=False):
     if offset not in (0, 1):
         raise ValueError(f'nms: offset must be 0 or 1, got {offset!r}')
     boxes = boxes.detach().to(torch.float64 if boxes.dtype == torch.float64 else torch.float32)
     if offset:
         boxes = torch.cat([boxes[..., :2], boxes[..., 2:] + offset], dim=-1)
+    if (many_groups or boxes.size(1) > MAX_COMPARED) and KERNELS['nms_segments', boxes.device.type]:
+        return _by_segments(boxes, order, groups, count, iou_threshold, max_keep)
     compute = torch.ops.mmdet.nms if SERVED[boxes.device.type] else _slow
     return compute(boxes, order, groups, count, iou_threshold, max_keep)
+
+
+def _by_segments(boxes, order, groups, counts, iou_threshold, max_keep):
+    """On GPUs: boxes of one group lie together, so that no others are compared with them."""
+    place = torch.arange(order.size(1), device=order.device)
+    groups = groups - groups.amin(1, keepdim=True)  # a negative one is of padding
+    segments = groups.gather(1, order).masked_fill_(place >= counts[:, None], -1)
+    segments, rank = segments.sort(dim=1, stable=True)
+    boxes = boxes.gather(1, order.gather(1, rank)[..., None].expand(-1, -1, 4))
+    kept = torch.ops.mmdet.nms_segments(boxes, segments, rank, iou_threshold, max_keep)
+    column = kept.cumsum(1) - 1
+    column.masked_fill_(~kept | (column >= max_keep), max_keep)  # one that is cut off
+    return order.new_full((len(order), max_keep + 1), -1).scatter_(1, column, order)[:, :max_keep]
 
 
 def _check(boxes, scores, groups, dim):
@@ -116,6 +134,11 @@ def _slow(boxes, order, groups, counts, iou_threshold, max_keep):
         kept = candidates[~suppressed][:max_keep]
         keep[image, :kept.numel()] = kept
     return keep
+
+
+@fake('nms_segments')
+def _fake_segments(boxes, segments, rank, iou_threshold, max_keep):
+    return torch.empty_like(segments, dtype=torch.bool)
 
 
 @fake('nms')

@@ -10,7 +10,7 @@ from mmdet.ops.scaled_sum import scaled_sum
 
 
 def normalize(y: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float, count: int | Tensor,
-              group: dist.ProcessGroup | None = None) -> Tensor:
+              group: dist.ProcessGroup | None = None, rows: Tensor | None = None) -> Tensor:
     """(y - mean) / sqrt(variance + eps) * weight + bias.
 
     Backward takes into account that `mean` and `variance` depend on y: y holds some of the `count` positions they were
@@ -22,6 +22,8 @@ def normalize(y: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: T
         eps (float): added to the variance.
         count (int or 0-dim Tensor): positions behind the statistics.
         group (ProcessGroup or None): processes that share the statistics. All of them must run backward.
+        rows (Tensor or None): bool (B,), the images that are behind the statistics. The gradients of the others must be
+            0, and those of their y are.
 
     Returns:
         Tensor: (B, C, H, W) in y's dtype and memory format.
@@ -32,23 +34,25 @@ def normalize(y: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: T
     if y.dim() != 4 or any(values.shape != y.shape[1:2] for values in (mean, variance, weight, bias)):
         raise ValueError(f'normalize: y must be (B, C, H, W) and the others (C,), got {tuple(y.shape)} and '
                          f'{[tuple(values.shape) for values in (mean, variance, weight, bias)]}')
-    return _Normalize.apply(y, mean, variance, weight, bias, eps, count, group)
+    return _Normalize.apply(y, mean, variance, weight, bias, eps, count, group, rows)
 
 
 class _Normalize(Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, y, mean, variance, weight, bias, eps, count, group):
-        ctx.save_for_backward(y, weight, mean, variance)
+    def forward(ctx: FunctionCtx, y, mean, variance, weight, bias, eps, count, group, rows):
+        ctx.save_for_backward(y, weight, mean, variance, rows)
         ctx.eps, ctx.count, ctx.group = eps, count, group
         return F.batch_norm(y, mean, variance, weight, bias, training=False, eps=eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor):
-        y, weight, mean, variance = ctx.saved_tensors
+        y, weight, mean, variance, rows = ctx.saved_tensors
         if y.numel():
+            # As in training, where mean and 1 / sqrt(variance + eps) are given: CUDA has no other form.
             sums = torch.ops.aten.native_batch_norm_backward(
-                grad, y, weight, mean, variance, None, None, False, ctx.eps, [False, True, True])[1:]
+                grad, y, weight, None, None, mean, torch.rsqrt(variance + ctx.eps), True, ctx.eps,
+                [False, True, True])[1:]
         else:  # by which torch's kernel divides
             sums = weight.new_zeros(2, len(weight))
         grad_weight, grad_bias = sums
@@ -60,4 +64,7 @@ class _Normalize(Function):
         share = scaled_weight / -ctx.count
         slope = share * scale * sums[0]
         offset = torch.addcmul(share * sums[1], slope, mean, value=-1)
-        return scaled_sum(grad, y, scaled_weight, slope, offset), None, None, grad_weight, grad_bias, None, None, None
+        grad_y = scaled_sum(grad, y, scaled_weight, slope, offset)
+        if rows is not None:
+            grad_y = grad_y.mul_(rows.view(-1, 1, 1, 1))
+        return grad_y, None, None, grad_weight, grad_bias, *[None] * 4

@@ -62,6 +62,24 @@ def multiscale_roi_align(features: Sequence[Tensor], rois: Tensor, levels: Tenso
     return _roi_align(list(features), rois, levels, output_size, list(spatial_scales), sampling_ratio, aligned)
 
 
+def select_rois(real: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Which of a padded batch's RoIs to compute.
+
+    On CPUs these are the real ones. On GPUs they are all candidates: the host need not wait to know their number, and
+    shapes are fixed.
+
+    Args:
+        real (Tensor): bool (N,).
+        candidates (Tensor): int64 (M,), among which all real ones are.
+
+    Returns:
+        tuple: int64 (Q,), the chosen, and which of these are real, bool (Q,); None where all are.
+    """
+    if real.device.type == 'cpu':
+        return real.nonzero()[:, 0], None
+    return candidates, real[candidates]
+
+
 def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_ratio, aligned):
     height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
     if height <= 0 or width <= 0:

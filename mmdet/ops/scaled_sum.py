@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from mmdet.ops.extension import SERVED, fake
+from mmdet.ops.extension import KERNELS, fake
 from mmdet.ops.memory_format import memory_format
 
 
@@ -10,7 +10,7 @@ from mmdet.ops.memory_format import memory_format
 def scaled_sum(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, offset: Tensor) -> Tensor:
     """a * scale_a + b * scale_b + offset, of each channel. No gradient flows through it.
 
-    On CPUs our own kernel does it in one pass, without tensors between.
+    Our own kernels do it in one pass, without tensors between.
 
     Args:
         a, b (Tensor): (B, C, H, W), of one floating-point dtype.
@@ -23,7 +23,7 @@ def scaled_sum(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, offset: T
         ValueError: shapes or devices that do not fit. TypeError: dtypes that do not.
     """
     _check(a, b, scale_a, scale_b, offset)
-    if a.device.type == 'cpu' and SERVED['cpu']:
+    if KERNELS['scaled_sum', a.device.type]:
         layout = memory_format(b.is_contiguous(memory_format=torch.channels_last))
         a, b = (features.contiguous(memory_format=layout) for features in (a, b))
         return torch.ops.mmdet.scaled_sum(a, b, *(values.contiguous() for values in (scale_a, scale_b, offset)))

@@ -1,5 +1,5 @@
+from .batch import GroundTruth
 from .boxes import box_area, box_iou, clip_boxes
 from .det_data_sample import DetDataSample, SampleList
-from .ground_truth import GroundTruth
 
 __all__ = ['DetDataSample', 'GroundTruth', 'SampleList', 'box_area', 'box_iou', 'clip_boxes']

@@ -40,6 +40,11 @@ def data(images, targets, masks=True):
     return dict(inputs=images, data_samples=samples)
 
 
+# Rounding must not decide which boxes are proposed: NMS suppresses nothing, and all that is left is kept.
+ALL_PROPOSED = {'train_cfg.rpn_proposal.nms.iou_threshold': 2., 'train_cfg.rpn_proposal.nms_pre': 10 ** 6,
+                'train_cfg.rpn_proposal.max_per_img': 10 ** 6}
+
+
 def norms(norm_cfg) -> dict:
     """Options of `build` that put this norm behind every convolution that can have one, the frozen ones included."""
     return {'backbone.norm_cfg': dict(norm_cfg, _delete_=True), 'backbone.norm_eval': False,

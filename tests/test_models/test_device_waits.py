@@ -2,7 +2,7 @@
 import pytest
 import torch
 from fake_cuda import Transfers, backward, fake, move
-from mask_rcnn import ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
+from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
 from scene import scene
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._pytree import tree_map_only
@@ -121,9 +121,6 @@ def test_step_waits_for_nothing_on_the_device():
         torch.cuda.set_sync_debug_mode('default')
 
 
-# Rounding must not decide which boxes are proposed: NMS suppresses nothing, and all that is left is kept.
-ALL_PROPOSED = {'train_cfg.rpn_proposal.nms.iou_threshold': 2., 'train_cfg.rpn_proposal.nms_pre': 10 ** 6,
-                'train_cfg.rpn_proposal.max_per_img': 10 ** 6}
 COMPARED = ['neck.fpn_convs.0.conv.weight', 'rpn_head.rpn_cls.weight', 'roi_head.mask_head.conv_logits.weight']
 
 

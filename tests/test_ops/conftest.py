@@ -11,6 +11,12 @@ def device(request):
     return torch.device(request.param)
 
 
+@pytest.fixture(autouse=True)
+def exact_products(monkeypatch):
+    """float32 is float32 on GPUs, too."""
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+
+
 @pytest.fixture
 def cpu_kernels():
     """For tests of kernels that are for the CPU alone; cuDNN, cuBLAS and plain PyTorch serve on GPUs."""

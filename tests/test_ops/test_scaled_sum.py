@@ -24,7 +24,7 @@ def test_every_shape_dtype_and_format(served_by, device):
         torch.testing.assert_close(result.double(), expected, rtol=tolerance, atol=tolerance)
 
 
-def test_opcheck(cpu_kernels):
+def test_opcheck(extension, device):
     for memory_format in (torch.contiguous_format, torch.channels_last):
-        x = torch.randn(2, 8, 5, 6).contiguous(memory_format=memory_format)
-        torch.library.opcheck(torch.ops.mmdet.scaled_sum, (x, x, *torch.randn(3, 8)))
+        x = torch.randn(2, 8, 5, 6, device=device).contiguous(memory_format=memory_format)
+        torch.library.opcheck(torch.ops.mmdet.scaled_sum, (x, x, *torch.randn(3, 8, device=device)))

@@ -48,10 +48,9 @@ class _Block(BaseModule):
     def _forward(self, x):
         shortcut = x if self.downsample is None else conv_norm(x, *self.downsample)
         for i, name in enumerate(self.norm_names, 1):
-            x = conv_norm(x, getattr(self, f'conv{i}'), getattr(self, name))
-            if i < len(self.norm_names):
-                x = x.relu_()
-        return x.add_(shortcut).relu_()
+            residual = shortcut if i == len(self.norm_names) else None
+            x = conv_norm(x, getattr(self, f'conv{i}'), getattr(self, name), residual, relu=True)
+        return x
 
 
 class BasicBlock(_Block):
@@ -144,7 +143,7 @@ class ResNet(BaseModule):
 
     def forward(self, x):
         """Images (B, 3, H, W) -> tuple of the feature maps of `out_indices`."""
-        x = conv_norm(x, self.conv1, getattr(self, self.stem_norm)).relu_()
+        x = conv_norm(x, self.conv1, getattr(self, self.stem_norm), relu=True)
         x = self.maxpool(x)
         outs = []
         for i in range(self.num_stages):

@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import nn
 
-from mmdet.models.layers import Conv2d, ConvModule
+from mmdet.models.layers import Conv2d, ConvModule, conv_norm
 from mmdet.models.losses import build_box_loss
 from mmdet.ops import nms_images
 from mmdet.registry import MODELS, TASK_UTILS
@@ -63,7 +63,7 @@ class RPNHead(BaseModule):
         """Feature maps -> for each level, logits (B, A_l) and deltas (B, A_l, 4)."""
         logits, deltas = [], []
         for x in features:
-            x = self.rpn_conv(x).relu()
+            x = conv_norm(x, self.rpn_conv, None, relu=True)
             logits.append(self.rpn_cls(x).permute(0, 2, 3, 1).flatten(1))
             deltas.append(self.rpn_reg(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
         return logits, deltas

@@ -32,8 +32,22 @@ def track(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int | Tensor)
         running.lerp_(value, momentum)
 
 
+def measure(norm: _BatchNorm, y: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor, int | Tensor]:
+    """Mean and variance of y, or of those of its rows that count, and the number of positions they are over.
+
+    With `rows` the number is a 0-dim tensor. Where none count, the statistics are the running ones of `norm`.
+    """
+    mean, variance = ops.mean_variance(y, rows)
+    area = y.shape[2] * y.shape[3]
+    if rows is None:
+        return mean, variance, y.shape[0] * area
+    some = rows.any()
+    return (torch.where(some, mean, norm.running_mean.to(mean.dtype)),
+            torch.where(some, variance, norm.running_var.to(mean.dtype)), rows.sum() * area)
+
+
 def normalize(y: Tensor, norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int | Tensor,
-              group: dist.ProcessGroup | None = None) -> Tensor:
+              group: dist.ProcessGroup | None = None, rows: Tensor | None = None) -> Tensor:
     """(y - mean) / sqrt(variance + eps) with the scale and shift of `norm`, in y's dtype; see ops.normalize."""
     weight, bias = norm.weight.to(mean.dtype), norm.bias.to(mean.dtype)
-    return ops.normalize(y, mean, variance, weight, bias, norm.eps, count, group)
+    return ops.normalize(y, mean, variance, weight, bias, norm.eps, count, group, rows)

@@ -15,10 +15,10 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
-from mmdet.ops import as_kernels_read, cbn_statistics, mean_variance
+from mmdet.ops import as_kernels_read, cbn_statistics
 
-from .batch_stats import normalize, track
-from .patch_stats import mean_slope, variance_slope
+from .batch_stats import measure, normalize, track
+from .patch_stats import slopes
 
 HISTORY = ('patch', 'slope', 'mean', 'mean0', 'var0')
 RERUNS = 16  # forwards in flight that activation checkpointing may run again
@@ -86,8 +86,8 @@ class CBN(nn.BatchNorm2d):
             raise RuntimeError('CBN needs the convolution before it: in training call conv_norm(x, conv, norm)')
         return super().forward(y)
 
-    def forward_conv(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
-        """norm(conv(x)) for the input `x` of the convolution."""
+    def forward_conv(self, x: Tensor, conv: nn.Conv2d, rows: Tensor | None = None) -> Tensor:
+        """norm(conv(x)) for the input `x` of the convolution. rows: bool (B,), those whose statistics count."""
         if not self.training:
             return super().forward(conv(x))
         if type(conv).forward is not nn.Conv2d.forward:  # its statistics are expanded in conv.weight
@@ -95,28 +95,29 @@ class CBN(nn.BatchNorm2d):
         read = as_kernels_read(x, conv.weight)
         y = conv(read)
         with torch.autocast(y.device.type, enabled=False):
-            out = self._train(read, conv, y)
+            out = self._train(read, conv, y, rows)
         return out if read is x else out.contiguous()
 
     @torch.compiler.disable
-    def _train(self, x, conv, y):
+    def _train(self, x, conv, y, rows):
         if y.numel() == y.shape[1]:
             raise ValueError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
-        mean, variance = mean_variance(y)
+        mean, variance, count = measure(self, y, rows)
         # Activation checkpointing runs a forward again, inside backward: it gives the same and changes nothing.
         if self._recent and torch._C._current_graph_task_id() != -1:
             pooled, entries = self._recall(mean)
         else:
-            pooled, entries = self._iterate(x, conv, y, mean, variance)
-        return normalize(y, self, *pooled, y.numel() // y.shape[1] * entries)
+            pooled, entries = self._iterate(x, conv, y, mean, variance, rows, count)
+        count = count if rows is None else count.clamp(min=1)
+        return normalize(y, self, *pooled, count * entries, rows=rows)
 
     @torch.no_grad()
-    def _iterate(self, x, conv, y, mean, variance):
+    def _iterate(self, x, conv, y, mean, variance, rows, count):
         """Mean and variance to normalize with, and the number of iterations they are over."""
-        track(self, mean, variance, y.numel() // y.shape[1])
+        track(self, mean, variance, count)
         pooled, entries = (mean, variance), 1
         if self.window():
-            pooled, entries = self._pool(x, conv, y, mean, variance)
+            pooled, entries = self._pool(x, conv, y, mean, variance, rows)
         self._recent.append((mean, pooled, entries))
         self.iteration += self.recording
         return pooled, entries
@@ -131,10 +132,10 @@ class CBN(nn.BatchNorm2d):
     def _slots(self, count):
         return [entry % self.buffer_num for entry in range(self.stored - count, self.stored)]
 
-    def _pool(self, x, conv, y, mean, variance):
+    def _pool(self, x, conv, y, mean, variance, rows):
         """Pool this iteration and the window, and store this one."""
-        patch = mean_slope(x, conv)
-        slope = variance_slope(x, conv, y, mean, patch).flatten(1)
+        patch, slope = slopes(x, conv, y, mean, rows)
+        slope = slope.flatten(1)
         patch = patch.view(conv.groups, -1)
         entry = dict(zip(HISTORY, (patch, slope, mean, mean, mean), strict=True))
         if self.history and any(self.history[name].shape[1:] != value.shape for name, value in entry.items()):

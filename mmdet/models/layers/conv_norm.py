@@ -4,7 +4,7 @@ from mmengine.model import constant_init, kaiming_init
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdet.ops import Conv2d, conv2d
+from mmdet.ops import Conv2d, bias_relu, conv2d
 
 from .build import build_activation_layer, build_conv_layer
 from .norm import build_norm_layer
@@ -12,8 +12,9 @@ from .norm import build_norm_layer
 RELU = dict(type='ReLU')
 
 
-def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
-    """Run a convolution and the norm after it. Every pair in the models goes through here.
+def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None, residual: Tensor | None = None,
+              relu: bool = False, rows: Tensor | None = None) -> Tensor:
+    """Run a convolution, the norm after it, and what often follows both. Every pair in the models goes through here.
 
     A norm that needs the convolution's input and weights (CBN; your own may too) has `forward_conv(x, conv)`; see
     NormProtocol. A batch norm that uses running statistics is fused into the convolution, so it costs nothing of the
@@ -23,22 +24,29 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None) -> Tensor:
     Args:
         x: (B, Cin, H, W).
         conv, norm: modules; without a norm the convolution alone is run.
+        residual: (B, Cout, H', W'), added to the norm's output.
+        relu: clamp at 0 after that.
+        rows: bool (B,), those that are real; in training the others enter no statistics.
 
     Returns:
         (B, Cout, H', W').
     """
-    if norm is None:
-        return conv(x)
+    told = {} if rows is None or not getattr(norm, 'takes_rows', False) else dict(rows=rows)
     if can_fuse(conv, norm):
-        scale, shift = fused(conv, norm)
-        if conv.padding_mode == 'zeros':
-            return conv2d(x, conv.weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups, scale)
-        return conv._conv_forward(x, conv.weight * scale, shift)
-    if x.shape[0] == 0 and not getattr(norm, 'waits_for_others', False):
-        return _no_rows(conv(x), norm)
-    if hasattr(norm, 'forward_conv'):
-        return norm.forward_conv(x, conv)
-    return norm(conv(x))
+        scale, bias = (None, conv.bias) if norm is None else fused(conv, norm)
+        return conv2d(x, conv.weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups, scale, residual,
+                      relu)
+    if norm is None:
+        y = conv(x)
+    elif x.shape[0] == 0 and not getattr(norm, 'waits_for_others', False):
+        y = _no_rows(conv(x), norm)
+    elif hasattr(norm, 'forward_conv'):
+        y = norm.forward_conv(x, conv, **told)
+    elif relu and residual is None and getattr(norm, 'fuses_relu', False):
+        return norm(conv(x), relu=True)
+    else:
+        y = norm(conv(x), **told)
+    return bias_relu(y, None, residual, relu)
 
 
 def _no_rows(y, norm):
@@ -47,11 +55,12 @@ def _no_rows(y, norm):
     return y
 
 
-def can_fuse(conv: nn.Module, norm: nn.Module) -> bool:
-    """Whether `norm` is a batch norm with fixed statistics that `fused` can take into `conv`."""
-    return (isinstance(norm, _BatchNorm) and not norm.training and norm.track_running_stats and norm.affine
-            and type(conv) in (Conv2d, nn.Conv2d)
-            and not (conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks))
+def can_fuse(conv: nn.Module, norm: nn.Module | None) -> bool:
+    """Whether ops.conv2d runs both: a plain convolution, and no norm or a batch norm with fixed statistics."""
+    return (type(conv) in (Conv2d, nn.Conv2d) and conv.padding_mode == 'zeros'
+            and not (conv._forward_hooks or conv._forward_pre_hooks)
+            and (norm is None or isinstance(norm, _BatchNorm) and not norm.training and norm.track_running_stats
+                 and norm.affine and not (norm._forward_hooks or norm._forward_pre_hooks)))
 
 
 def fused(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
@@ -104,6 +113,8 @@ class ConvModule(nn.Module):
         if self.norm is not None:
             constant_init(self.norm, 1, bias=0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = conv_norm(x, self.conv, self.norm)
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        if type(self.activate) is nn.ReLU:
+            return conv_norm(x, self.conv, self.norm, relu=True, rows=rows)
+        x = conv_norm(x, self.conv, self.norm, rows=rows)
         return x if self.activate is None else self.activate(x)

@@ -6,14 +6,16 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from mmdet.registry import MODELS, unknown_type
 
+from .batch_norm import BN
 from .cbn import CBN
 from .frozen_bn import FrozenBN
+from .group_norm import GN
 from .sync_bn import SyncBN
 
 # MMSyncBN: mmcv's name of one that takes batches without rows, as this one does. LN: of tokens (..., C), as mmcv's; of
 # an image's channels and positions together it is GN with num_groups=1.
-for _name, _cls in dict(BN=nn.BatchNorm2d, BN1d=nn.BatchNorm1d, BN2d=nn.BatchNorm2d, FrozenBN=FrozenBN, SyncBN=SyncBN,
-                        MMSyncBN=SyncBN, CBN=CBN, GN=nn.GroupNorm, LN=nn.LayerNorm, IN=nn.InstanceNorm2d).items():
+for _name, _cls in dict(BN=BN, BN1d=nn.BatchNorm1d, BN2d=BN, FrozenBN=FrozenBN, SyncBN=SyncBN,
+                        MMSyncBN=SyncBN, CBN=CBN, GN=GN, LN=nn.LayerNorm, IN=nn.InstanceNorm2d).items():
     MODELS.register_module(_name, module=_cls)
 
 _NORM_BASES = (_NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -58,7 +60,7 @@ def build_norm_layer(norm_cfg: dict, num_features: int, postfix: int | str = '')
     cls = _norm_class(norm_cfg)
     options = {key: value for key, value in norm_cfg.items() if key not in ('type', 'requires_grad')}
     channels = (num_features,)
-    if cls is nn.GroupNorm:
+    if issubclass(cls, nn.GroupNorm):
         _check_groups(norm_cfg, num_features)
         channels = (options.pop('num_groups'), num_features)
     try:

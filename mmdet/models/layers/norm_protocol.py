@@ -23,6 +23,13 @@ class NormProtocol(Protocol):
     """Whether torch.compile cannot trace its training; the part of a detector that holds it is left uncompiled.
     TwoStageDetector.compile; missing: False."""
 
+    takes_rows: bool
+    """Whether it takes `rows`, bool (B,): in training the others are padding, whose statistics must not count and to
+    which no gradient goes. It is that which it gets on GPUs in the heads. conv_norm; missing: False."""
+
+    fuses_relu: bool
+    """Whether it takes `relu=True`, to clamp its output at 0 itself. conv_norm; missing: False."""
+
     recording: bool
     """False while forwards in training are no iterations of a training: it uses the batch's own statistics, moves
     running ones, and counts and stores nothing else. Set by PreciseBNHook; missing: it keeps nothing else."""

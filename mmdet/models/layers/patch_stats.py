@@ -1,31 +1,35 @@
 """How the statistics of a convolution's output depend on its weights: x (B, Cin, H, W) -> y (B, Cout, H', W')."""
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmdet import ops
+from mmdet.ops import mean_patch, variance_slope
 
 
-def _padded(x, conv):
-    """`x` and the zero padding (height, width) that the convolution adds to it."""
-    if conv.padding_mode == 'zeros' and not isinstance(conv.padding, str):
-        return x, conv.padding
-    mode = 'constant' if conv.padding_mode == 'zeros' else conv.padding_mode
-    return F.pad(x, conv._reversed_padding_repeated_twice, mode=mode), (0, 0)
+def slopes(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Derivatives of each output channel's mean and of its variance by its weights.
 
+    Args:
+        mean: (Cout,), of y's channels, float32 or wider.
+        rows: bool (B,), those that the statistics are of; None: all.
 
-def mean_slope(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """(Cin, kh, kw): derivative of every output channel's mean by its weights.
-
-    It is the mean over the output positions of the input patch under them.
+    Returns:
+        (Cin, kh, kw), the mean over the output positions of the input patch under them, which is that of every channel;
+        (Cout, Cin/groups, kh, kw), contiguous.
     """
-    x, padding = _padded(x, conv)
-    return ops.mean_patch(x, conv.kernel_size, conv.stride, padding, conv.dilation)
-
-
-def variance_slope(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, patch: Tensor) -> Tensor:
-    """(Cout, Cin/groups, kh, kw), contiguous: derivative of each output channel's variance by its weights.
-
-    mean: of y's channels, float32 or wider; patch: mean_slope of x.
-    """
-    x, padding = _padded(x, conv)
-    return ops.variance_slope(x, conv.weight, y, mean, patch, conv.stride, padding, conv.dilation, conv.groups)
+    where = conv.stride, conv.padding, conv.dilation
+    if conv.padding_mode != 'zeros' or isinstance(conv.padding, str):
+        mode = 'constant' if conv.padding_mode == 'zeros' else conv.padding_mode
+        x = F.pad(x, conv._reversed_padding_repeated_twice, mode=mode)
+        where = conv.stride, (0, 0), conv.dilation
+    share = 1
+    if rows is not None:
+        # The others look at zeros; that their outputs and, of one pixel, their inputs are the means takes them out.
+        share = len(rows) / rows.sum().clamp(min=1)
+        others = ~rows.view(-1, 1, 1, 1)
+        x = x.masked_fill(others, 0)
+        y = torch.where(others, mean.to(y.dtype).view(-1, 1, 1), y)
+    patch = mean_patch(x, conv.kernel_size, *where) * share
+    if rows is not None:
+        x = torch.where(others, patch.mean((1, 2)).to(x.dtype).view(-1, 1, 1), x)
+    return patch, variance_slope(x, conv.weight, y, mean, patch, *where, conv.groups) * share

@@ -4,12 +4,11 @@ import logging
 
 import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
 
-from mmdet.ops import mean_variance
-
-from .batch_stats import normalize, pool, track
+from .batch_norm import BN
+from .batch_stats import measure, normalize, pool, track
 
 
 @functools.cache
@@ -17,7 +16,7 @@ def _say_plain():
     print_log('SyncBN: there is one process, so it works as BN', logger='current', level=logging.INFO)
 
 
-class SyncBN(nn.BatchNorm2d):
+class SyncBN(BN):
     """Batch norm over all processes, on GPUs and on CPUs; on one process it is plain batch norm.
 
     It is no subclass of torch.nn.SyncBatchNorm: DistributedDataParallel refuses one on the CPU, and it waits for the
@@ -25,7 +24,7 @@ class SyncBN(nn.BatchNorm2d):
     forward and backward.
     """
     process_group = None
-    breaks_graphs = True
+    breaks_graphs = takes_rows = True
 
     @property
     def waits_for_others(self) -> bool:
@@ -36,14 +35,14 @@ class SyncBN(nn.BatchNorm2d):
     def _group(self):
         return self.process_group or dist.group.WORLD
 
-    def forward(self, y: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W) in the same dtype."""
+    def forward(self, y: Tensor, rows: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W) in the same dtype. rows: bool (B,), those whose statistics count in training."""
         if not self.waits_for_others:
             if self.training:
                 _say_plain()
-            return super().forward(y)
-        mean, variance = mean_variance(y)
-        own = torch.cat([mean, variance, mean.new_full((1,), y.numel() // y.shape[1])])
+            return super().forward(y, rows)
+        mean, variance, count = measure(self, y, rows)
+        own = torch.cat([mean, variance, mean.new_ones(1) * count])
         every = [torch.empty_like(own) for _ in range(dist.get_world_size(self._group))]
         dist.all_gather(every, own, group=self._group)
         every = torch.stack(every)
@@ -51,4 +50,4 @@ class SyncBN(nn.BatchNorm2d):
         total = counts.sum().clamp(min=1)
         mean, variance = pool(*every[:, :-1].chunk(2, dim=1), counts / total)
         track(self, mean, variance, total)
-        return normalize(y, self, mean, variance, total, self._group)
+        return normalize(y, self, mean, variance, total, self._group, rows)

@@ -2,6 +2,7 @@
 
 Shapes: level l has stride 4 * 2^l; in (B, in_channels[l], H_l, W_l), out (B, out_channels, H_l, W_l).
 """
+import torch
 from mmengine.model import BaseModule
 from torch import nn
 from torch.nn import functional as F
@@ -63,8 +64,10 @@ class FPN(BaseModule):
         for level, conv in zip(self.used, self.lateral_convs):
             laterals.append(conv(inputs[level]))
         for i in range(len(laterals) - 1, 0, -1):
-            size = {} if 'scale_factor' in self.upsample_cfg else dict(size=laterals[i - 1].shape[2:])
-            laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], **size, **self.upsample_cfg)
+            x = laterals[i - 1]
+            size = {} if 'scale_factor' in self.upsample_cfg else dict(size=x.shape[2:])
+            with torch.autocast(x.device.type, enabled=False):  # which would make the largest maps float32
+                laterals[i - 1] = x + F.interpolate(laterals[i], **size, **self.upsample_cfg)
         for lateral, conv in zip(laterals, self.fpn_convs):
             outs.append(conv(lateral))
         if self.extra_source:

@@ -87,19 +87,23 @@ class ConvFCBBoxHead(BaseModule):
                     nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x):
-        """RoI features (R, C, h, w) -> class logits (R, K + 1), deltas (R, 4 K), or (R, 4) when class agnostic."""
+    def forward(self, x, rows=None):
+        """RoI features (R, C, h, w) -> class logits (R, K + 1), deltas (R, 4 K), or (R, 4) when class agnostic.
+
+        rows: bool (R,), those that are no padding; None: all.
+        """
         for conv in self.shared_convs:
-            x = conv(x)
+            x = conv(x, rows)
         for fc in self.shared_fcs:
             x = fc(x).relu()
-        cls, reg = self._branch(x, self.cls_convs, self.cls_fcs), self._branch(x, self.reg_convs, self.reg_fcs)
+        cls = self._branch(x, self.cls_convs, self.cls_fcs, rows)
+        reg = self._branch(x, self.reg_convs, self.reg_fcs, rows)
         return self.fc_cls(cls), self.fc_reg(reg)
 
     @staticmethod
-    def _branch(x, convs, fcs):
+    def _branch(x, convs, fcs, rows):
         for conv in convs:
-            x = conv(x)
+            x = conv(x, rows)
         for fc in fcs:
             x = fc(x).relu()
         return x

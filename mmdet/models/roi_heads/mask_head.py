@@ -59,10 +59,13 @@ class FCNMaskHead(BaseModule):
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x):
-        """RoI features (Q, C, h, w) -> logits (Q, K, 2h, 2w), or (Q, 1, 2h, 2w) when class agnostic."""
+    def forward(self, x, rows=None):
+        """RoI features (Q, C, h, w) -> logits (Q, K, 2h, 2w), or (Q, 1, 2h, 2w) when class agnostic.
+
+        rows: bool (Q,), those that are no padding; None: all.
+        """
         for conv in self.convs:
-            x = conv(x)
+            x = conv(x, rows)
         return self._logits(x)
 
     def _logits(self, x):

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 
 from mmdet.models.task_modules.matching import IGNORED
+from mmdet.ops import select_rois
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures.mask import PastedMasks
 
@@ -46,22 +47,25 @@ class StandardRoIHead(BaseModule):
             batch_input_shape: (height, width) of the padded batch in pixels.
         """
         sample, boxes, objects = self._sample(proposals, valid, gt)
-        rows, positive = self._rows(sample)
+        every = torch.arange(sample.valid.numel(), device=boxes.device)
+        rows, real = select_rois(sample.valid.flatten(), every)
+        positive, foreground = select_rois(sample.positive.flatten()[rows],
+                                           every.view_as(sample.valid)[:, :sample.max_positive].flatten())
         rois = to_rois(boxes)[rows]
         labels = torch.where(sample.positive, gt.labels.gather(1, objects), self.bbox_head.num_classes)
         labels = labels.flatten()[rows]
         weight = sample.valid.flatten()[rows].float()
 
-        outputs = self.bbox_head(self.bbox_roi_extractor(features, rois))
+        outputs = self.bbox_head(self.bbox_roi_extractor(features, rois), real)
         gt_boxes = gt.boxes.gather(1, objects[..., None].expand(-1, -1, 4)).flatten(0, 1)[rows][positive]
         losses = self.bbox_head.loss(*outputs, rois, labels, gt_boxes, weight, positive)
         if self.mask_head is not None:
             rois, labels = rois[positive], labels[positive]
-            foreground = (labels < self.bbox_head.num_classes).float()
-            logits = self.mask_head(self.mask_roi_extractor(features, rois))
+            weight = (labels < self.bbox_head.num_classes).float()
+            logits = self.mask_head(self.mask_roi_extractor(features, rois), foreground)
             mask_rows = gt.mask_rows.gather(1, objects).flatten()[rows][positive]
             labels = labels.clamp(max=self.bbox_head.num_classes - 1)
-            losses.update(self.mask_head.loss(logits, rois, labels, mask_rows, foreground, gt,
+            losses.update(self.mask_head.loss(logits, rois, labels, mask_rows, weight, gt,
                                               batch_input_shape))
         return losses
 
@@ -75,18 +79,6 @@ class StandardRoIHead(BaseModule):
         sample = self.sampler(matched)
         boxes = boxes.gather(1, sample.index[..., None].expand(-1, -1, 4))
         return sample, boxes, matched.gather(1, sample.index).clamp(min=0)
-
-    @staticmethod
-    def _rows(sample):
-        """Rows of the flattened sample to compute, and which of those may be positive.
-
-        On CUDA all rows, a fixed number, so that nothing waits for the device; elsewhere padding is dropped.
-        """
-        if sample.valid.is_cuda:
-            rows = torch.arange(sample.valid.numel(), device=sample.valid.device)
-            return rows, rows.view_as(sample.valid)[:, :sample.max_positive].flatten()
-        rows = sample.valid.flatten().nonzero()[:, 0]
-        return rows, sample.positive.flatten()[rows].nonzero()[:, 0]
 
     def predict(self, features, proposals, valid, samples, rescale=True):
         """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks (PastedMasks).

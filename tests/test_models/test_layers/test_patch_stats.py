@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet.models.layers.patch_stats import mean_slope, variance_slope
+from mmdet.models.layers.patch_stats import slopes
 
 CONVOLUTIONS = [dict(), dict(kernel_size=1), dict(kernel_size=1, bias=False, padding='same'),
                 dict(kernel_size=1, padding=1), dict(stride=2, padding=1), dict(dilation=(2, 1), padding=(0, 3)),
@@ -17,9 +17,13 @@ def test_derivatives_by_the_weights(options, memory_format):
     conv = nn.Conv2d(4, 8, **dict(dict(kernel_size=3), **options)).double()
     x = torch.randn(3, 4, 9, 8, dtype=torch.float64).add_(1).contiguous(memory_format=memory_format)
     y = conv(x)
-    patch = mean_slope(x, conv)
     mean = y.mean((0, 2, 3))
-    slope = variance_slope(x, conv, y, mean.detach(), patch).flatten(1)
+    patch, slope = slopes(x, conv, y.detach(), mean.detach())
+    padded = torch.cat([x, 5 * x[:2]]).contiguous(memory_format=memory_format)
+    real = torch.tensor([True] * 3 + [False] * 2)
+    for value, expected in zip(slopes(padded, conv, conv(padded).detach(), mean.detach(), real), (patch, slope)):
+        torch.testing.assert_close(value, expected)
+    slope = slope.flatten(1)
     patch = patch.view(conv.groups, -1)
     variance = y.var((0, 2, 3), unbiased=False)
     for j in range(8):
@@ -33,7 +37,6 @@ def test_float32_of_half_precision():
     conv = nn.Conv2d(4, 8, 3).half()
     x = torch.full((50, 4, 64, 64), 60.).half()  # the sum overflows float16
     y = torch.full((50, 8, 62, 62), 60.).half()
-    patch = mean_slope(x, conv)
+    patch, slope = slopes(x, conv, y, torch.full((8,), 59.))
     assert patch.dtype == torch.float32 and torch.allclose(patch, torch.tensor(60.))
-    slope = variance_slope(x, conv, y, torch.full((8,), 59.), patch)
     assert slope.dtype == torch.float32 and torch.allclose(slope, torch.tensor(120.), rtol=0.02)

@@ -1,14 +1,44 @@
-"""The ground truth of a batch, padded into one tensor a field.
+"""A batch on its way from the loader to the device: images as one tensor, ground truth as one tensor a field.
 
 Shapes: B images, G most objects of an image (at least 1), I most ignored boxes of an image (at least 1).
 """
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .mask import MaskWindows
-from .transfer import to_device
+
+
+def stack_images(images: Sequence[Tensor], device: torch.device | str = 'cpu') -> Tensor:
+    """Images of different sizes as one tensor, zeros to their right and below.
+
+    Args:
+        images: B tensors (3, h, w) of one dtype. Those of a loader are views of (h, w, 3): their rows are copied whole.
+        device: where they go next; for a GPU they are put where it copies from by itself.
+
+    Returns:
+        (B, 3, max h, max w), channels-last, on the images' own device.
+    """
+    channels, height, width = torch.tensor([image.shape for image in images]).amax(0).tolist()
+    pin = torch.device(device).type == 'cuda' and images[0].device.type == 'cpu'
+    stack = torch.empty(len(images), height, width, channels, dtype=images[0].dtype, device=images[0].device,
+                        pin_memory=pin)
+    for padded, image in zip(stack, images):
+        _, h, w = image.shape
+        padded[:h, :w] = image.permute(1, 2, 0)
+        padded[:h, w:] = 0
+        padded[h:] = 0
+    return stack.permute(0, 3, 1, 2)
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on `device`. The host waits for no copy to a GPU; for one of pageable memory it would."""
+    if torch.device(device).type == 'cuda' and tensor.device.type == 'cpu':
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 class GroundTruth(NamedTuple):
