@@ -1,4 +1,5 @@
 """What all tests share. Those marked gpu are taken up only where there is one; the last line says what did not run."""
+import gc
 import logging
 import os
 from collections import Counter
@@ -18,6 +19,14 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in need_gpu]
         config.hook.pytest_deselected(items=need_gpu)
         config.stash[NEED_GPU] = len(need_gpu)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # every data set collects garbage, which would look through all of PyTorch each time
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # else libraries report at exit what they never freed
 
 
 def pytest_sessionfinish(session):

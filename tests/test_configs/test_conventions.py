@@ -2,22 +2,17 @@
 from pathlib import Path
 
 import pytest
+import torch
 from torchvision.models import detection
 
 from mmdet.engine.config import read_config
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.utils import register_all_modules
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DETECTRON = [f'{model}_rcnn_r{depth}_fpn{norm}' for model in ('faster', 'mask') for depth in (50, 101)
              for norm in ('', '_gn')]
 TORCHVISION = [f'{model}_rcnn_r50_fpn{version}' for model in ('faster', 'mask') for version in ('', '_v2')]
-
-
-def build(name, **options):
-    register_all_modules()
-    cfg = read_config(str(CONFIGS / f'{name}.py'), {'model.backbone.init_cfg': None, **options})
-    return MODELS.build(cfg.model)
 
 
 @pytest.mark.parametrize('folder, names', [('detectron', DETECTRON), ('torchvision', TORCHVISION)])
@@ -52,7 +47,7 @@ def test_detectron(name):
     rcnn = model.test_cfg.rcnn
     assert (rcnn.score_thr, rcnn.max_per_img) == (0.05, 100)
     assert rcnn.nms == dict(type='nms', iou_threshold=0.5, offset=1)
-    generator = build(f'detectron/{name}', **{'model.backbone.depth': 50}).rpn_head.anchor_generator
+    generator = TASK_UTILS.build(model.rpn_head.anchor_generator)
     assert generator.base_anchors[0].tolist() == [[-22, -10, 25, 13], [-14, -14, 17, 17], [-10, -22, 13, 25]]
 
 
@@ -60,10 +55,14 @@ def test_detectron(name):
 def test_torchvision(name):
     """As many numbers as torchvision's model, but for the box and mask of the background, which are not made here."""
     kind, _, _, _, *version = name.split('_')
-    oracle = getattr(detection, '_'.join([f'{kind}rcnn', 'resnet50', 'fpn', *version]))(
-        weights=None, weights_backbone=None, num_classes=91)
+    with torch.device('meta'):
+        oracle = getattr(detection, '_'.join([f'{kind}rcnn', 'resnet50', 'fpn', *version]))(
+            weights=None, weights_backbone=None, num_classes=91)
     options = {f'model.roi_head.{head}_head.num_classes': 90 for head in ('bbox', 'mask')[:1 + (kind == 'mask')]}
-    model = build(f'torchvision/{name}', **options)
+    register_all_modules()
+    cfg = read_config(str(CONFIGS / f'torchvision/{name}.py'), {'model.backbone.init_cfg': None, **options}).model
+    with torch.device('meta'):
+        model = MODELS.build(cfg)
     background = 4 * (1024 + 1) + (256 + 1 if kind == 'mask' else 0)
 
     def numbers(module):
@@ -72,6 +71,6 @@ def test_torchvision(name):
     assert model.roi_head.bbox_head.num_classes == 90
     for layer in [m for m in model.modules() if type(m).__name__ == 'RoIAlign']:
         assert (layer.sampling_ratio, layer.aligned) == (2, False)
-    cell = oracle.rpn.anchor_generator.cell_anchors
-    for ours, theirs in zip(model.rpn_head.anchor_generator.base_anchors, cell, strict=True):
+    anchors = TASK_UTILS.build(cfg.rpn_head.anchor_generator).base_anchors
+    for ours, theirs in zip(anchors, detection.faster_rcnn._default_anchorgen().cell_anchors, strict=True):
         assert ours.tolist() == theirs.tolist()

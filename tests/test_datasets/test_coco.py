@@ -6,8 +6,10 @@ import cv2
 import pytest
 from mmengine.registry import DATASETS
 from torch.utils.data import DataLoader
+from warm_process import CONTEXT
 
 from mmdet.datasets import CocoDataset
+from mmdet.datasets.coco_classes import COCO_PALETTE
 
 DATA = Path(__file__).parents[1] / 'data'
 BOXES = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackDetInputs')]
@@ -15,7 +17,8 @@ BOXES = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type
 
 def test_instances_by_hand(tiny):
     dataset = CocoDataset(**tiny.config())
-    assert dataset.metainfo['classes'] == ('acorn', 'birch', 'cedar') and len(dataset.metainfo['palette']) == 3
+    assert dataset.metainfo['classes'] == ('acorn', 'birch', 'cedar')
+    assert dataset.metainfo['palette'] == list(COCO_PALETTE[:3])
     info = dataset.get_data_info(0)
     assert info['img_path'] == str(tiny.root / 'images/wide.png')
     assert (info['img_id'], info['height'], info['width'], info['sample_idx']) == (10, 40, 60, 0)
@@ -28,7 +31,7 @@ def test_instances_by_hand(tiny):
 
 
 def test_annotations_nobody_can_learn_from_are_left_out(tiny):
-    bad = ([70, 5, 5, 5], [-9, 5, 8, 8], [5, 5, 0.5, 9], [5, 5, 9, 0])
+    bad = ([70, 5, 5, 5], [-9, 5, 8, 8], [5, 5, 0.5, 9], [5, 5, 9, 0], [60, 5, 5, 5], [5, 40, 5, 5], [5, -5, 5, 5])
     tiny.data['annotations'] += [tiny.square(100 + i, 30, 2, box) for i, box in enumerate(bad)]
     tiny.data['annotations'] += [dict(tiny.square(200, 30, 2, [5, 5, 9, 9]), area=0),
                                  dict(tiny.square(201, 30, 2, [5, 5, 9, 9]), ignore=1),
@@ -126,7 +129,7 @@ def test_annotations_are_serialised_for_the_workers(tiny):
     assert pickle.loads(pickle.dumps(dataset)).get_data_info(1) == dataset.get_data_info(1)
 
 
-@pytest.mark.parametrize('start', ['fork', 'spawn'])
+@pytest.mark.parametrize('start', ['fork', CONTEXT.get_start_method()])
 def test_workers_run_cv2_without_threads(tiny, start):
     dataset = CocoDataset(**tiny.config(pipeline=[report_threads]))
     threads = cv2.getNumThreads()

@@ -1,10 +1,8 @@
-import subprocess
-import sys
-
 import cbn_run
 import pytest
 import torch
 from test_runner import BY_ITERATION, assert_same_state, stopped_at
+from warm_process import run_two
 
 from mmdet.checkpoints import read_checkpoint
 
@@ -30,17 +28,12 @@ def test_resumed_inside_an_epoch_equals_the_unbroken_run(tmp_path, iteration):
     assert_same_state(tmp_path / 'unbroken/iter_12.pth', tmp_path / 'resumed/iter_12.pth')
 
 
-def run_two(work_dir, *options):
-    (key, value), = BY_ITERATION.items()
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', cbn_run.__file__,
-               str(work_dir), 'launcher=pytorch', f'{key}={value}', *options]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 def test_two_processes_resume_each_with_its_own_history(tmp_path):
-    run_two(tmp_path / 'unbroken')
-    run_two(stopped_at(tmp_path / 'unbroken/iter_3.pth', tmp_path / 'resumed'), 'resume=True')
+    (key, value), = BY_ITERATION.items()
+    options = ['launcher=pytorch', f'{key}={value}']
+    run_two(cbn_run.__file__, tmp_path / 'unbroken', *options)
+    stopped_at(tmp_path / 'unbroken/iter_3.pth', tmp_path / 'resumed')
+    run_two(cbn_run.__file__, tmp_path / 'resumed', *options, 'resume=True')
     last = [tmp_path / folder / 'iter_6.pth' for folder in ('unbroken', 'resumed')]
     assert_same_state(*last)
     unbroken, resumed = map(read_checkpoint, last)

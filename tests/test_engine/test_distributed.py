@@ -1,18 +1,19 @@
 """Pieces that need several processes: each test starts two that talk through gloo."""
 import os
 import re
-import socket
-import subprocess
-import sys
 import textwrap
 
 import pytest
+from warm_process import run_two
 
 from mmdet.engine.distributed import _first_slurm_host, start_process_group
 
+NAMES = dict(pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+             mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'))
 
-def run(code, tmp_path, launcher='pytorch', processes=2):
-    """Run `code` in processes that hold rank, world_size, dist, torch; return their outputs by rank."""
+
+def run(code, tmp_path, launcher='pytorch'):
+    """Run `code` in two processes that hold rank, world_size, dist, torch; return their outputs by rank."""
     script = tmp_path / 'script.py'
     script.write_text(textwrap.dedent('''
         import torch
@@ -22,21 +23,8 @@ def run(code, tmp_path, launcher='pytorch', processes=2):
         start_process_group(LAUNCHER, timeout=60)
         rank, world_size = dist.get_rank(), dist.get_world_size()
     ''').replace('LAUNCHER', repr(launcher)) + textwrap.dedent(code) + '\ndist.destroy_process_group()\n')
-    names = dict(pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-                 mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'))[launcher]
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = str(sock.getsockname()[1])
-    started = []
-    for rank in range(processes):
-        env = {**os.environ, **dict(zip(names, (str(rank), str(processes), str(rank)), strict=True)),
-               'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'CUDA_VISIBLE_DEVICES': '-1'}
-        started.append(subprocess.Popen([sys.executable, script], env=env, stdout=subprocess.PIPE, text=True,
-                                        stderr=subprocess.PIPE))
-    outputs = [process.communicate(timeout=300) for process in started]
-    assert all(process.returncode == 0 for process in started), outputs
     # Some versions of PyTorch let gloo report its connections on stdout.
-    return [re.sub(r'^\[Gloo\].*\n', '', out, flags=re.MULTILINE) for out, _ in outputs]
+    return [re.sub(r'^\[Gloo\].*\n', '', out, flags=re.MULTILINE) for out in run_two(script, names=NAMES[launcher])]
 
 
 @pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])

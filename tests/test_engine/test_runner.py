@@ -1,14 +1,13 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 import toy_run
+from warm_process import Script, run_two
 
 from mmdet.checkpoints import read_checkpoint
 from mmdet.engine import Runner
@@ -34,20 +33,6 @@ def assert_same_state(one, other):
     for a, b in zip(one['meta']['random_states'], other['meta']['random_states'], strict=True):
         assert a['python'] == b['python'] and a['numpy'] == b['numpy'] and torch.equal(a['torch'], b['torch'])
     assert (one['meta']['epoch'], one['meta']['iter']) == (other['meta']['epoch'], other['meta']['iter'])
-
-
-def command(work_dir, *options, processes=1):
-    script = [toy_run.__file__, str(work_dir), *options]
-    if processes == 1:
-        return [sys.executable, *script]
-    return [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}', *script,
-            'launcher=pytorch']
-
-
-def run(*args, **kwargs):
-    done = subprocess.run(command(*args, **kwargs), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
 
 
 @pytest.mark.parametrize('epoch', [1, 2])
@@ -81,6 +66,12 @@ def test_resumed_by_iterations_equals_the_unbroken_run(tmp_path, sampler, iterat
     assert_same_state(tmp_path / 'unbroken/iter_11.pth', tmp_path / 'resumed/iter_11.pth')
     assert toy_run.ToyDataset.loaded == order[2 * iteration:]
     assert len(order) == 22 and sorted(order[:8]) == list(range(8)) and order[:8] != order[8:16]
+
+
+def test_a_loader_without_batches_is_named(tmp_path):
+    with pytest.raises(ValueError, match='train_dataloader holds no batch; is batch_size larger than the data set'):
+        toy_run.train(tmp_path, **{'train_cfg': dict(by_epoch=False, max_iters=1), 'param_scheduler': [],
+                                   'train_dataloader.batch_size': 9, 'train_dataloader.drop_last': True})
 
 
 def test_resume_finds_the_order_of_a_run_without_a_seed(tmp_path):
@@ -132,13 +123,13 @@ def test_resume_of_weights_alone_says_what_to_do(tmp_path):
 
 
 def test_killed_run_is_resumed(tmp_path):
-    slow = 'train_dataloader.dataset.delay=0.05'
-    process = subprocess.Popen(command(tmp_path / 'killed', slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = Script(toy_run.__file__, tmp_path / 'killed', 'train_dataloader.dataset.delay=0.05')
     deadline = time.monotonic() + 120
     while not (tmp_path / 'killed/last_checkpoint').exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, 'the run ended before it could be killed'
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, 'the run ended before it could be killed'
     assert not (tmp_path / 'killed/epoch_3.pth').exists()
     torch.set_num_threads(1)
     toy_run.train(tmp_path / 'killed', resume=True)
@@ -147,8 +138,9 @@ def test_killed_run_is_resumed(tmp_path):
 
 
 def test_two_processes_train_and_resume_like_an_unbroken_run(tmp_path):
-    run(tmp_path / 'unbroken', processes=2)
-    run(stopped_at(tmp_path / 'unbroken/epoch_1.pth', tmp_path / 'resumed'), 'resume=True', processes=2)
+    run_two(toy_run.__file__, tmp_path / 'unbroken', 'launcher=pytorch')
+    run_two(toy_run.__file__, stopped_at(tmp_path / 'unbroken/epoch_1.pth', tmp_path / 'resumed'), 'launcher=pytorch',
+            'resume=True')
     assert_same_state(tmp_path / 'unbroken/epoch_3.pth', tmp_path / 'resumed/epoch_3.pth')
     meta = read_checkpoint(tmp_path / 'unbroken/epoch_1.pth')['meta']
     assert meta['iter'] == 2 and len(meta['random_states']) == 2  # four samples each

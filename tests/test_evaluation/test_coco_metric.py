@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.fileio import load
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from warm_process import CONTEXT
 
 from mmdet.datasets.coco_classes import COCO_CLASSES
 from mmdet.evaluation import CocoMetric
@@ -226,11 +226,10 @@ def evaluate_half(rank, ann_file, port_file, queue):
     dist.destroy_process_group()
 
 
-def test_two_processes_equal_one(ann_file, tmp_path, monkeypatch):
+def test_two_processes_of_half_the_images_equal_one(ann_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    context = mp.get_context('spawn')
-    queue = context.Queue()
-    processes = [context.Process(target=evaluate_half, args=(rank, ann_file, tmp_path / 'meet', queue))
+    queue = CONTEXT.Queue()
+    processes = [CONTEXT.Process(target=evaluate_half, args=(rank, ann_file, tmp_path / 'meet', queue))
                  for rank in range(2)]
     for process in processes:
         process.start()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pairwise import pairwise
 from torch import nn
 
 from mmdet.models.roi_heads import bbox_head
@@ -7,11 +8,9 @@ from mmdet.ops.rows import ROWS_AT_ONCE
 from mmdet.registry import MODELS
 
 
-@pytest.mark.parametrize('bias', [False, True])
-@pytest.mark.parametrize('shape', [(5, 48), (1, 48), (0, 48), (5, 3, 4, 4), (5, 24, 2, 1), (5, 48, 1, 1), (1, 3, 4, 4),
-                                   (0, 3, 4, 4)], ids=str)
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('shape, bias, dtype, channels_last', pairwise(
+    [(5, 48), (1, 48), (0, 48), (5, 3, 4, 4), (5, 24, 2, 1), (5, 48, 1, 1), (1, 3, 4, 4), (0, 3, 4, 4)],
+    [False, True], [torch.float32, torch.float64], [False, True]), ids=str)
 def test_roi_linear_is_linear_on_flattened_features(shape, bias, dtype, channels_last):
     torch.manual_seed(0)
     ours = bbox_head.RoILinear(48, 7, bias=bias, dtype=dtype)
@@ -48,9 +47,8 @@ def test_roi_linear_under_autocast():
         assert layer(torch.randn(5, 3, 4, 4)).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize('agnostic', [False, True])
-@pytest.mark.parametrize('upsample', ['deconv', 'nearest', None])
-@pytest.mark.parametrize('num_rois', [0, 1, 2 * ROWS_AT_ONCE + 5])
+@pytest.mark.parametrize('num_rois, upsample, agnostic', pairwise(
+    [0, 1, 2 * ROWS_AT_ONCE + 5], ['deconv', 'nearest', None], [False, True]))
 def test_masks_of_a_few_rois_at_a_time(num_rois, upsample, agnostic):
     torch.manual_seed(0)
     head = MODELS.build(dict(type='FCNMaskHead', num_convs=1, in_channels=8, conv_out_channels=8, num_classes=3,

@@ -4,16 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from warm_process import Script
+
 ROOT = Path(__file__).parents[2]
 
 
 def run(tool, *args, cwd, fails=False, **env):
+    """What the tool prints. A shell script starts Python anew, a tool in Python is forked from a warm process."""
+    env = {'PYTHONPATH': str(ROOT), 'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': '-1', **env}
     if tool.endswith('.sh'):
-        command = [str(ROOT / 'tools' / tool)]
+        done = subprocess.run([ROOT / 'tools' / tool, *map(str, args)], cwd=cwd, env={**os.environ, **env}, text=True,
+                              capture_output=True)
+        code, text = done.returncode, done.stdout + done.stderr
     else:
-        command = [sys.executable, str(ROOT / 'tools' / tool)]
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1',
-           'CUDA_VISIBLE_DEVICES': '-1', **env}
-    done = subprocess.run([*command, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True)
-    assert (done.returncode != 0) == fails, done.stdout[-2000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
+        script = Script(ROOT / 'tools' / tool, *args, cwd=cwd, **env)
+        text = ''.join(script.told())
+        code = script.exitcode
+    assert (code != 0) == fails, text[-4000:]
+    return text

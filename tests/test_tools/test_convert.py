@@ -1,15 +1,10 @@
 """tools/convert/checkpoint.py, and a converted file in the places where checkpoints are loaded."""
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from run_tool import ROOT, run
 from torchvision.models import detection
 
-ROOT = Path(__file__).parents[2]
 CONFIG = '''_base_ = {base!r}
 model = dict(backbone=dict(init_cfg=None),
              roi_head=dict(bbox_head=dict(num_classes=80)))
@@ -17,11 +12,7 @@ model = dict(backbone=dict(init_cfg=None),
 
 
 def convert(*args, fails=False):
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1'}
-    done = subprocess.run([sys.executable, str(ROOT / 'tools/convert/checkpoint.py'), *map(str, args)], env=env,
-                          capture_output=True, text=True)
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return run('convert/checkpoint.py', *args, cwd='.', fails=fails)
 
 
 @pytest.fixture(scope='module')

@@ -32,7 +32,7 @@ def pair(*args, **kwargs):
 
 @pytest.mark.parametrize('options, shape, own', [
     (dict(padding=1), (2, 16, 40, 40), True), (dict(), (2, 16, 40, 40), True), (dict(padding=1), (16, 16, 7, 7), True),
-    (dict(padding=1, bias=False), (2, 16, 40, 40), True),
+    (dict(padding=1, bias=False), (2, 16, 40, 40), True), (dict(), (60, 16, 6, 6), True),
     (dict(padding=1), (2, 16, 8, 8), False), (dict(padding=1), (60, 16, 5, 5), False), (dict(), (60, 16, 2, 2), None),
     (dict(padding=1), (0, 16, 40, 40), False), (dict(padding=2), (2, 16, 40, 40), False),
     (dict(padding='same'), (2, 16, 40, 40), False), (dict(padding=1, padding_mode='reflect'), (2, 16, 40, 40), False),
@@ -40,26 +40,25 @@ def pair(*args, **kwargs):
     (dict(groups=2), (2, 16, 40, 40), False), (dict(kernel_size=1), (2, 16, 40, 40), False),
     (dict(padding=1), (16, 40, 40), False), (dict(dtype=torch.float64, padding=1), (2, 16, 40, 40), False),
 ], ids=str)
-@pytest.mark.parametrize('channels_last', [False, True])
-def test_equals_nn_conv2d(served, options, shape, own, channels_last):
-    ours, other = pair(**{'in_channels': 16, 'out_channels': 24, 'kernel_size': 3, **options})
+def test_equals_nn_conv2d(served, options, shape, own):
+    options = {'in_channels': 16, 'out_channels': 24, 'kernel_size': 3, **options}
     x = torch.randn(shape, dtype=options.get('dtype'))
-    if channels_last and len(shape) == 4:
-        ours, other = (conv.to(memory_format=torch.channels_last) for conv in (ours, other))
-        x = x.contiguous(memory_format=torch.channels_last)
     if own is None:
         with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
-            ours(x)
+            Conv2d(**options)(x)
         return
-    inputs = [x.clone().requires_grad_() for _ in range(2)]
-    outs = ours(inputs[0]), other(inputs[1])
-    assert served == [shape] * own
-    assert outs[0].stride() == outs[1].stride()
-    grad = torch.randn_like(outs[1])
-    grads = [torch.autograd.grad(out, [one, *conv.parameters()], grad)
-             for out, one, conv in zip(outs, inputs, (ours, other), strict=True)]
-    for ours, theirs in zip((outs[0], *grads[0]), (outs[1], *grads[1]), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=3e-6 * (1 + theirs.norm().item()))
+    for memory_format in (torch.contiguous_format, torch.channels_last)[:1 if x.dim() == 3 else 2]:
+        convs = [conv.to(memory_format=memory_format) for conv in pair(**options)]
+        inputs = [x.clone(memory_format=memory_format).requires_grad_() for _ in range(2)]
+        served.clear()
+        outs = [conv(one) for conv, one in zip(convs, inputs, strict=True)]
+        assert served == [shape] * own
+        assert outs[0].stride() == outs[1].stride()
+        grad = torch.randn_like(outs[1])
+        grads = [torch.autograd.grad(out, [one, *conv.parameters()], grad)
+                 for out, one, conv in zip(outs, inputs, convs, strict=True)]
+        for ours, theirs in zip((outs[0], *grads[0]), (outs[1], *grads[1]), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=3e-6 * (1 + theirs.norm().item()))
 
 
 def test_autocast_and_few_channels_are_left_to_pytorch(served):

@@ -13,5 +13,7 @@ def _process(rank, function, folder):
 
 def run(function, folder):
     """[function(0), function(1)], each computed in its own process. function: of a module's top level."""
-    multiprocessing.spawn(_process, (function, folder), nprocs=2)
+    # Autograd's threads for GPUs do not survive a fork of this process.
+    start_method = 'forkserver' if torch.cuda.is_available() else 'fork'
+    multiprocessing.start_processes(_process, (function, folder), nprocs=2, start_method=start_method)
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
