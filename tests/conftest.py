@@ -11,9 +11,12 @@ import torch  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 
 NEED_GPU = pytest.StashKey[int]()
+# Files of which one lasts as long as fifty others: of several workers none should meet them last.
+SLOW = ('test_cuda_on_cpu', 'test_tools', 'test_analysis', 'test_configs', 'test_runner', 'test_compile')
 
 
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.path.stem not in SLOW)
     if not torch.cuda.is_available():
         need_gpu = {item for item in items if item.get_closest_marker('gpu')}
         items[:] = [item for item in items if item not in need_gpu]
