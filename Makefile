@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV = $$(command -v uv || echo $(BIN)/uv)
+WORKERS ?= 2
 SOURCES := $(shell find mmdet/ops/csrc -type f)
 
 .PHONY: help demo test install release
@@ -10,7 +11,7 @@ SOURCES := $(shell find mmdet/ops/csrc -type f)
 
 help:
 	@echo 'make demo      train Mask R-CNN on generated images, on this CPU, and draw what it finds'
-	@echo 'make test      lint and tests'
+	@echo 'make test      lint and tests, in two processes (WORKERS=2)'
 	@echo 'make install   make .venv only'
 	@echo 'make release   build sdist and wheel into dist/, try the wheel on Python 3.10 and 3.14 (PYTHONS) and'
 	@echo '               PyTorch 2.10 and the newest (TORCHES)'
@@ -21,7 +22,7 @@ demo: install
 
 test: install
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 release: install
 	PYTHONS='$(PYTHONS)' TORCHES='$(TORCHES)' tools/release.sh
