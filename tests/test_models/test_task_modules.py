@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pairwise import pairwise
 
 from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder, MaxIoUAssigner, RandomSampler, matching
 from mmdet.models.task_modules.matching import BACKGROUND, IGNORED
@@ -64,8 +65,8 @@ def slow_assign(boxes, gt, valid, ignored, rule):
         best = max([(iou(g, box), -j) for j, g in enumerate(gt) if valid[j]], default=(0, 0))
         out.append(-best[1] if best[0] >= rule['pos_iou_thr'] else
                    BACKGROUND if best[0] < rule['neg_iou_thr'] else IGNORED)
-    skip = [any(inter(box, r) / max(area(box), 1e-6) > rule['ignore_iof_thr'] for r in ignored)
-            if rule['ignore_iof_thr'] > 0 else False for box in boxes]
+    skip = [any(inter(box, r) / max(area(box if rule['ignore_wrt_candidates'] else r), 1e-6) > rule['ignore_iof_thr']
+                for r in ignored) if rule['ignore_iof_thr'] > 0 else False for box in boxes]
     if rule['match_low_quality']:
         for j, g in enumerate(gt):
             ious = [-1 if s else iou(g, box) for box, s in zip(boxes, skip)]
@@ -74,13 +75,13 @@ def slow_assign(boxes, gt, valid, ignored, rule):
     return [IGNORED if s else o for o, s in zip(out, skip)]
 
 
-@pytest.mark.parametrize('low_quality', [False, True])
-@pytest.mark.parametrize('ignore', [-1, 0.5])
-@pytest.mark.parametrize('chunk', [1 << 24, 1])
-def test_assigner_equals_the_rules_in_loops(monkeypatch, low_quality, ignore, chunk):
+@pytest.mark.parametrize('low_quality, ignore, of_candidates, chunk',
+                         pairwise([False, True], [-1, 0.5], [True, False], [1 << 24, 1]))
+def test_assigner_equals_the_rules_in_loops(monkeypatch, low_quality, ignore, of_candidates, chunk):
     monkeypatch.setattr(matching, 'MAX_OVERLAPS', chunk)
     g = torch.Generator().manual_seed(1)
-    rule = dict(pos_iou_thr=0.5, neg_iou_thr=0.3, min_pos_iou=0.2, match_low_quality=low_quality, ignore_iof_thr=ignore)
+    rule = dict(pos_iou_thr=0.5, neg_iou_thr=0.3, min_pos_iou=0.2, match_low_quality=low_quality, ignore_iof_thr=ignore,
+                ignore_wrt_candidates=of_candidates)
 
     def random_boxes(*shape):
         # Multiples of 1/8 of a small grid: IoUs repeat, so that ties happen, and float32 is exact.
