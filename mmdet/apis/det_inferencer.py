@@ -58,13 +58,13 @@ class DetInferencer:
         out_dir gets vis/NAME.jpg unless no_save_vis, and preds/NAME.json unless no_save_pred.
         """
         images = self._list(inputs)
-        results = dict(predictions=[], visualization=[])
+        results: dict[str, list] = dict(predictions=[], visualization=[])
         progress = ProgressBar(len(images)) if self.show_progress and len(images) > 1 else None
         remaining = iter(images)
         while batch := list(itertools.islice(remaining, batch_size)):
             samples = self.model.test_step(pseudo_collate([self.pipeline(image) for image in batch]))
             for image, sample in zip(batch, samples, strict=True):
-                name = self._name(image)
+                name = self._file_name(image)
                 prediction = with_bitmaps(sample) if return_datasamples else prediction_dict(sample)
                 results['predictions'].append(prediction)
                 if print_result:
@@ -83,7 +83,7 @@ class DetInferencer:
                     progress.update()
         return results
 
-    def _list(self, inputs):
+    def _list(self, inputs: str | Path | np.ndarray | Sequence) -> list:
         if isinstance(inputs, (str, Path)) and Path(inputs).is_dir():
             images = sorted(path for path in Path(inputs).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
             if not images:
@@ -91,7 +91,7 @@ class DetInferencer:
             return images
         return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
-    def _name(self, image):
+    def _file_name(self, image: str | Path | np.ndarray) -> str:
         if not isinstance(image, np.ndarray):
             return Path(str(image)).name
         self._num_arrays += 1
@@ -107,7 +107,7 @@ def prediction_dict(sample: DetDataSample) -> dict:
     return result
 
 
-def _rgb(image):
+def _rgb(image: str | Path | np.ndarray) -> np.ndarray:
     if isinstance(image, np.ndarray):
         return image[..., ::-1]
     return mmcv.imfrombytes(get(str(image)), channel_order='rgb')

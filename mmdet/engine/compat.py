@@ -1,4 +1,4 @@
-"""Works round the faults of mmengine 0.10.7 on today's PyTorch and Python.
+"""Works round the faults of mmengine 0.10.7, and of its fork onedl-mmengine 0.10.12, on today's PyTorch and Python.
 
 Here are those that have no seam to override: `apply()` mends them when mmdet.engine is imported. The others are mended
 where they belong, by a class of ours with the same name:
@@ -14,11 +14,13 @@ import importlib.metadata
 import importlib.util
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mmengine.config.config
 import mmengine.hub.hub
 import mmengine.utils
+import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.optim import OptimWrapper
@@ -26,15 +28,18 @@ from mmengine.runner import CheckpointLoader
 
 from mmdet import checkpoints
 
+from . import private_names
 
-def apply():
-    """Mend mmengine; doing it twice changes nothing."""
+
+def apply() -> None:
+    """Mend mmengine; doing it twice changes nothing. Raises ImportError for an mmengine that cannot be mended."""
+    private_names.check()
     _read_checkpoints_safely()
     _find_packages_without_pkg_resources()
     _read_scalars_when_asked()
 
 
-def _read_checkpoints_safely():
+def _read_checkpoints_safely() -> None:
     # torch.load reads tensors and plain data only since PyTorch 2.6, and mmengine's checkpoints hold its HistoryBuffer:
     # it cannot read its own. Our reader takes that one class and the four methods its pickle names.
     checkpoints.SAFE_CLASSES['mmengine.logging.history_buffer.HistoryBuffer'] = HistoryBuffer
@@ -44,18 +49,19 @@ def _read_checkpoints_safely():
         load_from_mmdet, force=True)
 
 
-def load_from_mmdet(filename, map_location=None):  # mmengine logs the name after 'load_from_'
+# mmengine logs what follows 'load_from_'.
+def load_from_mmdet(filename: str, map_location: str | torch.device | None = None) -> dict:
     return checkpoints.read_checkpoint(filename, map_location)
 
 
-def _history_statistic(cls, name):
+def _history_statistic(cls: type, name: str) -> Callable:
     """All that a checkpoint may get with getattr."""
     if cls is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
         raise pickle.UnpicklingError(f'GLOBAL getattr({cls}, {name})')
     return getattr(cls, name)
 
 
-def _find_packages_without_pkg_resources():
+def _find_packages_without_pkg_resources() -> None:
     # setuptools 82 dropped pkg_resources, which these two import; Config needs them for `_base_ = 'mmdet::...'`.
     for module in (mmengine.utils, mmengine.utils.package_utils, mmengine.config.config, mmengine.hub.hub):
         for function in (is_installed, get_installed_path):
@@ -84,7 +90,7 @@ def get_installed_path(package: str) -> str:
     raise importlib.metadata.PackageNotFoundError(package)
 
 
-def _read_scalars_when_asked():
+def _read_scalars_when_asked() -> None:
     # mmengine reads every loss and the norm of the gradients from the device in each iteration. That waits for all the
     # device has to do, and then it has nothing to do. Here they wait until somebody asks: at the log interval.
     MessageHub.update_scalar = update_scalar
@@ -92,20 +98,20 @@ def _read_scalars_when_asked():
     OptimWrapper._clip_grad = _clip_grad
 
 
-def update_scalar(hub, key, value, count=1, resumed=True):
+def update_scalar(hub: MessageHub, key: str, value: int | float | np.ndarray | torch.Tensor, count: int = 1,
+                  resumed: bool = True) -> None:
     """MessageHub.update_scalar, where a tensor stays unread on its device."""
     hub._set_resumed_keys(key, resumed)
     waiting = hub.__dict__.setdefault('_waiting', {})  # (tensor, count) of each key
-    is_tensor = isinstance(value, torch.Tensor)
-    if key in waiting and (not is_tensor or len(waiting[key]) >= 1000):
+    if key in waiting and (not isinstance(value, torch.Tensor) or len(waiting[key]) >= 1000):
         _histories(hub)
-    if is_tensor:
+    if isinstance(value, torch.Tensor):
         waiting.setdefault(key, []).append((value.detach().reshape(()), count))
     else:
         _append(hub, key, hub._get_valid_value(value), count)
 
 
-def _histories(hub):
+def _histories(hub: MessageHub) -> dict[str, HistoryBuffer]:
     waiting = hub.__dict__.setdefault('_waiting', {})
     entries = [(key, *entry) for key, of_key in waiting.items() for entry in of_key]
     waiting.clear()
@@ -117,7 +123,7 @@ def _histories(hub):
     return hub.__dict__['_log_scalars']
 
 
-def _append(hub, key, value, count):
+def _append(hub: MessageHub, key: str, value: float, count: int) -> None:
     histories = hub.__dict__['_log_scalars']
     if key in histories:
         histories[key].update(value, count)
@@ -125,7 +131,7 @@ def _append(hub, key, value, count):
         histories[key] = HistoryBuffer([value], [count])
 
 
-def _clip_grad(wrapper):
+def _clip_grad(wrapper: OptimWrapper) -> None:
     parameters = [parameter for group in wrapper.optimizer.param_groups for parameter in group['params']
                   if parameter.grad is not None]
     norm = wrapper.clip_func(parameters, **wrapper.clip_grad_kwargs) if parameters else None

@@ -1,4 +1,7 @@
+from typing import Any
+
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import distributed as dist
 
 from mmdet.registry import HOOKS
@@ -6,11 +9,11 @@ from mmdet.registry import HOOKS
 from ..distributed import unwrap
 
 
-def _cbn_layers(runner):
+def _cbn_layers(runner: Runner) -> list[Any]:
     return [module for module in runner.model.modules() if hasattr(module, 'set_epoch_length')]
 
 
-def _is_history(name):
+def _is_history(name: str) -> bool:
     return name.rsplit('.', 1)[-1].startswith('cbn_')
 
 
@@ -18,36 +21,36 @@ def _is_history(name):
 class CBNHook(Hook):
     """What CBN layers need of a run: the length of an epoch, and a checkpoint with the history of every process."""
 
-    def __init__(self):
-        self._histories = []
+    def __init__(self) -> None:
+        self._gathered: list[dict] | None = []
 
-    def before_run(self, runner):
+    def before_run(self, runner: Runner) -> None:
         if not (dist.is_initialized() and dist.get_world_size() > 1 and _cbn_layers(runner)):
             return
         save_checkpoint = runner.save_checkpoint
 
-        def save_with_histories(*args, **kwargs):  # the hooks of a save run on rank 0 alone
-            self._histories = self._gather(runner)
+        def save_with_histories(*args: Any, **kwargs: Any) -> None:  # the hooks of a save run on rank 0 alone
+            self._gathered = self._gather(runner)
             save_checkpoint(*args, **kwargs)
         runner.save_checkpoint = save_with_histories
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         for layer in _cbn_layers(runner):
             layer.set_epoch_length(len(runner.train_dataloader))
 
     @staticmethod
-    def _gather(runner):
+    def _gather(runner: Runner) -> list[dict] | None:
         own = {name: value.cpu() for name, value in unwrap(runner.model).state_dict().items() if _is_history(name)}
         first = dist.get_rank() == 0
-        histories = [None] * dist.get_world_size() if first else None
+        histories: list[Any] | None = [None] * dist.get_world_size() if first else None
         dist.gather_object({} if first else own, histories)  # that of rank 0 is in the weights
         return histories
 
-    def before_save_checkpoint(self, runner, checkpoint):
-        if self._histories:
-            checkpoint['cbn_histories'] = self._histories
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if self._gathered:
+            checkpoint['cbn_histories'] = self._gathered
 
-    def after_load_checkpoint(self, runner, checkpoint):
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         weights = checkpoint.get('state_dict', checkpoint)
         of_first = [name for name in weights if _is_history(name)]
         if not of_first:
