@@ -66,10 +66,12 @@ def _check(cfg: Any, registry: Registry, default_args: dict | None = None) -> No
         if cls is None:
             raise unknown_type(kind, known_types(registry), registry.name)
     parameters = _parameters(cls)
+    if parameters is None:
+        return
     # What the Runner adds (default_args) and what mmengine's builder takes for itself is no key of the class.
-    for key in cfg if parameters else ():
+    for key in cfg:
         if key not in parameters and key not in ('type', '_scope_', 'convert_to_iter_based'):
-            raise TypeError(f'{cls.__module__}.{cls.__name__} takes no key {key!r}.{_nearest(key, list(parameters))} '
+            raise TypeError(f'{cls.__module__}.{cls.__name__} takes no key {key!r}.{_nearest(key, parameters)} '
                             f'It takes: {", ".join(parameters)}.')
 
 

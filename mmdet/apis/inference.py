@@ -1,13 +1,14 @@
 """Detectors for use from Python: build one, run it on images."""
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
-from torch import nn
+from mmengine.model import BaseModel
 
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.datasets import CocoDataset
@@ -19,8 +20,8 @@ from mmdet.utils import register_all_modules
 from mmdet.visualization import get_palette
 
 
-def init_detector(config: str | Path | Config, checkpoint: str | Path | None = None, palette: str = 'none',
-                  device: str = 'cuda:0', cfg_options: dict | None = None) -> nn.Module:
+def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | None = None, palette: str = 'none',
+                  device: str = 'cuda:0', cfg_options: dict | None = None) -> BaseModel:
     """Build the detector of a config, in evaluation mode.
 
     checkpoint: path, URL or dict as read by read_checkpoint (ours, mmdetection's, Detectron's, detectron2's,
@@ -36,7 +37,7 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | None = N
         config = read_config(str(config), cfg_options)
     register_all_modules()
     model = MODELS.build(config.model)
-    meta = {}
+    meta: dict = {}
     if checkpoint is None:
         print_log('no checkpoint is given: the weights are random', 'current')
     else:
@@ -58,7 +59,7 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | None = N
     return model.to(device).eval()
 
 
-def inference_detector(model: nn.Module, imgs: str | Path | np.ndarray | Sequence[str | Path | np.ndarray],
+def inference_detector(model: BaseModel, imgs: str | Path | np.ndarray | Sequence[str | Path | np.ndarray],
                        test_pipeline: Callable | None = None) -> DetDataSample | SampleList:
     """Detect on one image or a list of them; returns one DetDataSample or as many.
 
@@ -66,13 +67,13 @@ def inference_detector(model: nn.Module, imgs: str | Path | np.ndarray | Sequenc
     by default the config's test pipeline without the annotations. pred_instances.masks is bool (N, H, W).
     """
     pipeline = test_pipeline or TestPipeline(model.cfg)
-    single = not isinstance(imgs, (list, tuple))
-    samples = [with_bitmaps(_predict(model, [pipeline(image)])[0]) for image in ([imgs] if single else imgs)]
-    return samples[0] if single else samples
+    images: Sequence[Any] = imgs if isinstance(imgs, (list, tuple)) else [imgs]
+    samples = [with_bitmaps(_predict(model, [pipeline(image)])[0]) for image in images]
+    return samples if images is imgs else samples[0]
 
 
 @torch.no_grad()
-def _predict(model, inputs):
+def _predict(model: BaseModel, inputs: list[dict]) -> SampleList:
     return model.test_step(pseudo_collate(inputs))
 
 
@@ -91,7 +92,7 @@ class TestPipeline:
     def __init__(self, cfg: Config):
         if cfg.get('test_dataloader') is None:
             raise ValueError('the config has no test_dataloader, whose pipeline prepares the images')
-        steps = [step for step in innermost(cfg.test_dataloader.dataset).pipeline
+        steps = [step for step in innermost(cfg.test_dataloader.dataset)['pipeline']
                  if not step['type'].endswith('LoadAnnotations')]
         if not steps or not steps[0]['type'].endswith('LoadImageFromFile'):
             raise ValueError('the test pipeline must begin with LoadImageFromFile')
@@ -109,7 +110,7 @@ class TestPipeline:
         return results
 
 
-def _dataset_meta(config, meta):
+def _dataset_meta(config: Config, meta: dict) -> dict:
     """Classes and palette: the checkpoint's, else those of the config's test data."""
     dataset = innermost(config.test_dataloader.dataset) if config.get('test_dataloader') else {}
     cls = DATASETS.get(dataset.get('type', 'CocoDataset'))

@@ -6,6 +6,8 @@ Here a file only fills records, and an array is made when its bytes are there an
 import math
 import pickle
 import re
+from collections.abc import Callable
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -14,16 +16,17 @@ KNOWN_TYPES = re.compile(r'[<>|=]?(\?|b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,4})')
 
 class DType:
     """Stands for numpy.dtype: only booleans, numbers and strings."""
+    dtype: np.dtype
 
-    def __init__(self, code='', *flags):
+    def __init__(self, code: str | bytes = '', *flags: object):
         if isinstance(code, bytes):
             code = code.decode('latin-1')
         if not isinstance(code, str) or not KNOWN_TYPES.fullmatch(code):
             raise pickle.UnpicklingError(f'an array of type {code!r}: only numbers, booleans and strings are read')
         self.dtype = np.dtype(code)
 
-    def __setstate__(self, state):
-        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+    def __setstate__(self, state: tuple) -> None:
+        order: Any = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         order = order.decode('latin-1') if isinstance(order, bytes) else order
         if order not in ('<', '>', '|', '='):
             raise pickle.UnpicklingError(f'a NumPy type of byte order {order!r}')
@@ -35,24 +38,24 @@ class DType:
 class Array(np.ndarray):
     """Stands for numpy.ndarray: empty until __setstate__ has checked what fills it."""
 
-    def __new__(cls, *_):
+    def __new__(cls, *_: object) -> 'Array':
         return np.empty(0, np.uint8).view(cls)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: tuple) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
             raise pickle.UnpicklingError('an array without shape, type and bytes')
         _, shape, dtype, fortran, data = state
         dtype, data = checked(shape, dtype, data)
-        super().__setstate__((1, shape, dtype, bool(fortran), data))
+        super().__setstate__((1, shape, dtype, bool(fortran), data))  # type: ignore[arg-type]
 
-    def __reduce__(self):  # written again, it is what it was
+    def __reduce__(self) -> str | tuple:  # written again, it is what it was
         return self.view(np.ndarray).__reduce__()
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple:
         return self.view(np.ndarray).__reduce_ex__(protocol)
 
 
-def checked(shape, dtype, data):
+def checked(shape: Any, dtype: Any, data: Any) -> tuple[np.dtype, bytes]:
     """(numpy dtype, bytes) if `data` holds exactly an array of `shape`; raises UnpicklingError if not."""
     if not isinstance(dtype, DType):
         raise pickle.UnpicklingError('an array whose type is none of NumPy')
@@ -69,25 +72,25 @@ def checked(shape, dtype, data):
     return dtype.dtype, bytes(data)
 
 
-def reconstruct(*_):
+def reconstruct(*_: object) -> Array:
     """numpy.core.multiarray._reconstruct: an array whose shape, type and bytes follow."""
     return Array()
 
 
-def scalar(dtype, data):
+def scalar(dtype: Any, data: Any) -> np.generic:
     """numpy.core.multiarray.scalar."""
     dtype, data = checked((), dtype, data)
     return np.frombuffer(data, dtype)[0]
 
 
-def frombuffer(data, dtype, shape, order):
+def frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
     """numpy._core.numeric._frombuffer: how arrays lie in pickles of protocol 5."""
     array = Array()
     array.__setstate__((1, shape, dtype, order == 'F', data))
     return array
 
 
-NUMPY = {'numpy.ndarray': Array, 'numpy.dtype': DType}
+NUMPY: dict[str, Callable] = {'numpy.ndarray': Array, 'numpy.dtype': DType}
 for _package in ('numpy.core', 'numpy._core'):
     NUMPY |= {f'{_package}.multiarray._reconstruct': reconstruct, f'{_package}.multiarray.scalar': scalar,
               f'{_package}.numeric._frombuffer': frombuffer}

@@ -3,8 +3,9 @@
 A reader (a file of `formats`) tells by the names of a file whether it is its own, and turns it into a Conversion.
 """
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -36,10 +37,10 @@ class Conventions:
         """What differs in `model`, a sentence for each: what the weights need and what the model has."""
         found = []
 
-        def compare(what, needed, have):
+        def compare(what: str, needed: object, have: object) -> None:
             if needed is not None and needed != have:
                 found.append(f'{what}: the weights need {_text(needed)}, the model has {_text(have)}')
-        preprocessor = getattr(model, 'data_preprocessor', None)
+        preprocessor: Any = getattr(model, 'data_preprocessor', None)
         if hasattr(preprocessor, 'reverse_channels'):
             compare('data_preprocessor channel order', self.order, 'RGB' if preprocessor.reverse_channels else 'BGR')
             for name in ('mean', 'std'):
@@ -51,13 +52,13 @@ class Conventions:
         if isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1):
             compare('backbone.style', self.style, 'caffe' if conv.stride == (2, 2) else 'pytorch')
         for extractor in ('bbox_roi_extractor', 'mask_roi_extractor'):
-            layer = modules.get(f'roi_head.{extractor}.roi_layer')
+            layer: Any = modules.get(f'roi_head.{extractor}.roi_layer')
             if hasattr(layer, 'aligned'):
                 compare(f'roi_head.{extractor}.roi_layer.aligned', self.aligned, layer.aligned)
         return found
 
 
-def _text(value):
+def _text(value: object) -> str:
     return '(' + ', '.join(f'{number:g}' for number in value) + ')' if isinstance(value, tuple) else str(value)
 
 
@@ -88,7 +89,7 @@ class Conversion:
         changed = sum(name != new for name, new in self.renamed.items())
         read = len(self.renamed) + len(self.dropped) + len(self.unknown)
         lines = [f'{self.source}, {self.part}: {read} entries read, {changed} renamed']
-        reasons = {}
+        reasons: dict[str, list[str]] = {}
         for name, why in self.dropped.items():
             reasons.setdefault(why, []).append(name)
         for why, names in reasons.items():
@@ -99,12 +100,11 @@ class Conversion:
         lines.append(f'  {"conventions":<12}       {self.conventions}')
         return '\n'.join(lines)
 
-    def for_classes(self, num_classes: int) -> dict[str, Tensor]:
+    def for_classes(self, num_classes: int | None) -> dict[str, Tensor]:
         """The weights for a model of `num_classes`; unchanged when there is no known choice of classes."""
-        rows = self.choices.get(num_classes)
-        if rows is None:
+        if num_classes not in self.choices:
             return self.weights
-        rows = torch.tensor(rows)
+        rows = torch.tensor(self.choices[num_classes])
         weights = dict(self.weights)
         for name, value in self.weights.items():
             head = name.rpartition('.')[0]
@@ -117,11 +117,11 @@ class Conversion:
         return weights
 
 
-def _few(names):
+def _few(names: list[str]) -> str:
     return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 
-def translate(source: str, state: Mapping[str, object], path: str, rules: Iterable[tuple[str, object]],
+def translate(source: str, state: Mapping[str, Any], path: str, rules: Iterable[tuple[str, str | Callable]],
               dropped: Iterable[tuple[str, str]] = (), refused: Iterable[tuple[str, str]] = ()) -> Conversion:
     """Rename all entries of `state`.
 
@@ -129,24 +129,22 @@ def translate(source: str, state: Mapping[str, object], path: str, rules: Iterab
     match). dropped: (pattern, why). refused: (pattern of a part that no model here has, what it is).
     Raises ValueError for a refused part, or when two entries get one name.
     """
-    rules = [(re.compile(pattern), new) for pattern, new in rules]
-    dropped = [(re.compile(pattern), why) for pattern, why in dropped]
-    refused = [(re.compile(pattern), part) for pattern, part in refused]
+    rules, dropped, refused = list(rules), list(dropped), list(refused)
     result = Conversion(source, 'detector', {})
     for name, value in state.items():
-        part = next((part for pattern, part in refused if pattern.fullmatch(name)), None)
+        part = next((part for pattern, part in refused if re.fullmatch(pattern, name)), None)
         if part:
             raise ValueError(f'{path} ({source}) has a part that no model here has: {part}, in {name}. '
                              'Faster and Mask R-CNN on ResNet-FPN can be read')
-        why = next((why for pattern, why in dropped if pattern.fullmatch(name)), None)
+        why = next((why for pattern, why in dropped if re.fullmatch(pattern, name)), None)
         if why is None and not isinstance(value, Tensor):
             why = 'no array'
         if why:
             result.dropped[name] = why
             continue
-        for pattern, new in rules:
-            if match := pattern.fullmatch(name):
-                new = new(match) if callable(new) else match.expand(new)
+        for pattern, rule in rules:
+            if match := re.fullmatch(pattern, name):
+                new = rule(match) if callable(rule) else match.expand(rule)
                 break
         else:
             result.unknown.append(name)
@@ -161,7 +159,7 @@ def translate(source: str, state: Mapping[str, object], path: str, rules: Iterab
     return result
 
 
-def move_background_last(result: Conversion, path: str):
+def move_background_last(result: Conversion, path: str) -> None:
     """The classes' rows from background first to background last; boxes and masks of background are dropped."""
     weights = result.weights
     for name, value in weights.items():
@@ -176,7 +174,9 @@ def move_background_last(result: Conversion, path: str):
             weights[name] = value[1:]
 
 
-DEPTHS = {(2, 2, 2, 2): (18, None), (3, 4, 6, 3): (34, 50), (3, 4, 23, 3): (None, 101), (3, 8, 36, 3): (None, 152)}
+# Blocks of each stage -> the depth with basic blocks, and with bottlenecks.
+DEPTHS: dict[tuple[int, ...], tuple[int | None, int | None]] = {
+    (2, 2, 2, 2): (18, None), (3, 4, 6, 3): (34, 50), (3, 4, 23, 3): (None, 101), (3, 8, 36, 3): (None, 152)}
 IN_A_RESNET = re.compile(r'conv1\.weight|(bn|gn)1\.\w+|layer[1-4]\.\d+\.((conv|bn|gn)[123]|downsample\.[01])\.\w+')
 
 
@@ -190,7 +190,7 @@ def check_resnet(result: Conversion, path: str) -> int | None:
     if not weights:
         return None
 
-    def refuse(part):
+    def refuse(part: str) -> NoReturn:
         raise ValueError(f'{path} ({result.source}): the backbone has {part}, which the ResNet here does not have')
     for name, value in weights.items():
         if re.match(r'stem\.|conv1\.\d', name):
@@ -212,10 +212,11 @@ def check_resnet(result: Conversion, path: str) -> int | None:
         refuse(f'stages of {counts} {"bottlenecks" if bottleneck else "basic blocks"}')
     for stage, block in blocks:
         convs = [weights.get(f'layer{stage}.{block}.conv{i}.weight') for i in (1, 2, 3)][:2 + bottleneck]
-        if any(conv is None or conv.dim() != 4 for conv in convs):
+        kernels = [conv for conv in convs if conv is not None and conv.dim() == 4]
+        if len(kernels) < len(convs):
             refuse(f'a block without its convolutions (layer{stage}.{block})')
-        if convs[1].shape[1] != len(convs[0]):
+        if kernels[1].shape[1] != len(kernels[0]):
             refuse(f'convolutions in groups, as ResNeXt has (layer{stage}.{block}.conv2.weight)')
-        if len(convs[0]) != len(stem) * 2 ** (stage - 1):
-            refuse(f'a stage {stage} of {len(convs[0])} channels (layer{stage}.{block}.conv1.weight)')
+        if len(kernels[0]) != len(stem) * 2 ** (stage - 1):
+            refuse(f'a stage {stage} of {len(kernels[0])} channels (layer{stage}.{block}.conv1.weight)')
     return depth

@@ -7,7 +7,7 @@ import io
 import pickle
 import pickletools
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .arrays import NUMPY, Array, DType
 
@@ -37,9 +37,10 @@ class PlainPickle:
     def __init__(self, file: io.BytesIO):
         self.file = file
 
-    def load(self):
+    def load(self) -> Any:
         """The next pickle's value. Raises Refused, or UnpicklingError when the file is no pickle or is damaged."""
-        self.stack, self.memo = [], {}
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
         try:
             for opcode, value, _ in pickletools.genops(self.file):
                 if opcode.name == 'STOP':
@@ -51,7 +52,7 @@ class PlainPickle:
             raise pickle.UnpicklingError(f'no pickle, or a damaged one: {str(error)[:200]}') from None
         raise pickle.UnpicklingError('no pickle, or a damaged one: it does not end')
 
-    def step(self, op, value):
+    def step(self, op: str, value: Any) -> None:
         stack = self.stack
         if op in VALUES:
             stack.append(value)
@@ -60,10 +61,10 @@ class PlainPickle:
         elif op in EMPTY:
             stack.append(EMPTY[op]())
         elif op in TUPLES:
-            items = tuple(stack[-TUPLES[op]:])
+            items = stack[-TUPLES[op]:]
             if len(items) < TUPLES[op]:
                 raise ValueError('a tuple without its items')
-            stack[-TUPLES[op]:] = [items]
+            stack[-TUPLES[op]:] = [tuple(items)]
         elif op in ('TUPLE', 'LIST', 'DICT'):
             items = self.since_mark()
             stack.append(tuple(items) if op == 'TUPLE' else items if op == 'LIST' else {})
@@ -111,7 +112,7 @@ class PlainPickle:
         elif op not in ('PROTO', 'FRAME'):
             raise Refused(f'pickle instruction {op}')
 
-    def since_mark(self):
+    def since_mark(self) -> list:
         at = len(self.stack) - 1
         while self.stack[at] is not MARK:
             at -= 1
@@ -121,7 +122,7 @@ class PlainPickle:
         del self.stack[at:]
         return items
 
-    def set_items(self, items):
+    def set_items(self, items: list) -> None:
         target = self.stack[-1]
         if type(target) not in (dict, OrderedDict) or len(items) % 2:
             raise ValueError('entries for something other than a dict')
@@ -130,14 +131,14 @@ class PlainPickle:
                 raise ValueError(f'a key that is a {type(key).__name__}')
             target[key] = value
 
-    def name(self, path):
+    def name(self, path: str) -> Name:
         if path not in NUMPY and path not in ('collections.OrderedDict', '_codecs.encode'):
             raise Refused(path)
         return Name(path)
 
-    def call(self, path, args):
+    def call(self, path: str, args: tuple) -> Any:
         if path == 'collections.OrderedDict':
-            pairs = OrderedDict()
+            pairs: OrderedDict[Any, Any] = OrderedDict()
             self.stack.append(pairs)
             self.set_items([part for pair in (args[0] if args else ()) for part in pair])
             return self.stack.pop()
@@ -148,13 +149,13 @@ class PlainPickle:
             return text.encode('latin-1')
         return NUMPY[path](*args)
 
-    def new(self, path, args):
+    def new(self, path: str, args: tuple) -> Any:
         raise Refused(path)
 
-    def build(self, target, state):
+    def build(self, target: Any, state: Any) -> None:
         if type(target) not in (Array, DType):
             raise ValueError(f'a state for a {type(target).__name__}')
         target.__setstate__(state)
 
-    def persistent(self, key):
+    def persistent(self, key: Any) -> Any:
         raise Refused('data outside the pickle')

@@ -4,6 +4,8 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import torch
+
 from .formats import convert
 from .plain_pickle import PlainPickle, Refused
 from .source import local_file
@@ -13,7 +15,7 @@ from .torch_file import is_torch_file, load_torch_file
 PICKLE_STARTS = (b'\x80', b'}', b']', b'(', b'c')
 
 
-def read_checkpoint(source: str | Path, map_location='cpu') -> dict:
+def read_checkpoint(source: str | Path, map_location: str | torch.device | None = 'cpu') -> dict:
     """Read a checkpoint of ours, mmdetection, Detectron, detectron2, torchvision or timm, told by its content.
 
     source: a path, an http(s) URL, torchvision://resnet50 or open-mmlab://detectron2/resnet50_caffe. Downloads are kept
@@ -28,7 +30,7 @@ def read_checkpoint(source: str | Path, map_location='cpu') -> dict:
     return convert(checkpoint, str(path))
 
 
-def read_file(path: Path, map_location='cpu') -> dict:
+def read_file(path: Path, map_location: str | torch.device | None = 'cpu') -> dict:
     """The dict that a file of torch.save, or a pickle of NumPy arrays, holds, under its own names."""
     with open(path, 'rb') as file:
         head = file.read(16)

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -59,7 +60,7 @@ def local_file(source: str | Path) -> Path:
     return path
 
 
-def _torchvision_url(source, name):
+def _torchvision_url(source: str, name: str) -> str:
     from torchvision.models import get_model_weights
     model, _, version = name.partition('.')
     try:
@@ -70,7 +71,7 @@ def _torchvision_url(source, name):
         raise ValueError(f'{source}: torchvision has no such weights ({error})') from None
 
 
-def _download(url, path, source):
+def _download(url: str, path: Path, source: str) -> None:
     print(f'Downloading {url} to {path}', file=sys.stderr)
     digest = re.search(r'-([0-9a-f]{8,})\.pth$', path.name)
     timeout = socket.getdefaulttimeout()
@@ -87,7 +88,7 @@ def _download(url, path, source):
 
 
 @contextlib.contextmanager
-def _alone(path):
+def _alone(path: Path) -> Iterator[None]:
     """Let one process at a time fetch `path`; the system drops the lock of a killed one."""
     try:
         import fcntl

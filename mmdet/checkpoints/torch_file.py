@@ -7,7 +7,9 @@ import io
 import pickle
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 
@@ -18,17 +20,17 @@ from .plain_pickle import Name, PlainPickle, Refused
 class _Skipped:
     """Stands for an object of a training log that nobody here needs."""
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
 
-def _skip(*args):
+def _skip(*args: object) -> None:
     return None
 
 
 # Beside tensors and plain data a file may name these and nothing else. The logs in mmengine's checkpoints are skipped
 # unless someone who knows their class puts it here.
-SAFE_CLASSES = {
+SAFE_CLASSES: dict[str, Callable] = {
     **NUMPY,
     'mmengine.logging.history_buffer.HistoryBuffer': _Skipped,
     'builtins.getattr': _skip,
@@ -56,17 +58,17 @@ class Inventory(PlainPickle):
     storages: key -> bytes.
     """
 
-    def __init__(self, file):
+    def __init__(self, file: io.BytesIO):
         super().__init__(file)
-        self.storages = {}
+        self.storages: dict[str, int] = {}
 
-    def name(self, path):
+    def name(self, path: str) -> Name:
         known = path in CALLS or path in SAFE_CLASSES or path in ITEM_SIZES
         if not known and not (path.startswith('torch.') and isinstance(getattr(torch, path[6:], None), torch.dtype)):
             raise Refused(path)
         return Name(path)
 
-    def call(self, path, args):
+    def call(self, path: str, args: tuple) -> Any:
         # Numbers as arguments are sizes of what would be made; only text is content.
         if path == 'builtins.bytearray' and args and not isinstance(args[0], (str, bytes, Made)):
             raise Refused(path)
@@ -78,14 +80,14 @@ class Inventory(PlainPickle):
 
     new = call
 
-    def build(self, target, state):
+    def build(self, target: Any, state: Any) -> None:
         pass
 
-    def set_items(self, items):
+    def set_items(self, items: list) -> None:
         if not isinstance(self.stack[-1], Made):
             super().set_items(items)
 
-    def persistent(self, key):
+    def persistent(self, key: Any) -> Made:
         if not isinstance(key, tuple) or len(key) < 5 or key[0] != 'storage' or not isinstance(key[1], Name):
             raise ValueError('data outside the pickle that is no storage')
         _, kind, name, _, count = key[:5]
@@ -102,7 +104,7 @@ def is_torch_file(head: bytes) -> bool:
     return head.startswith(ZIP_MAGIC) or head[2:14] == b'\x8a\x0a' + LEGACY_MAGIC.to_bytes(10, 'little')
 
 
-def load_torch_file(path: Path, map_location='cpu'):
+def load_torch_file(path: Path, map_location: str | torch.device | None = 'cpu') -> Any:
     """What torch.save wrote. Raises UnpicklingError (Refused for what is no plain data), RuntimeError or BadZipFile."""
     with open(path, 'rb') as file:
         if file.read(4) == ZIP_MAGIC:
@@ -121,7 +123,7 @@ def load_torch_file(path: Path, map_location='cpu'):
         raise pickle.UnpicklingError(str(error).partition('\n')[0]) from None
 
 
-def _check_zip(path):
+def _check_zip(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         names = [entry.filename for entry in entries]
@@ -142,7 +144,7 @@ def _check_zip(path):
                                          f'{held.get(f"{folder}data/{key}", "none")}')
 
 
-def _check_legacy(file):
+def _check_legacy(file: BinaryIO) -> None:
     content = io.BytesIO(file.read())
     size = len(content.getbuffer())
     inventory = Inventory(content)

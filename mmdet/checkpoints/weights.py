@@ -3,7 +3,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -38,17 +38,17 @@ class Misfit(NamedTuple):
         return '\n'.join(lines)
 
 
-def weights_of(checkpoint: Mapping) -> OrderedDict:
+def weights_of(checkpoint: Mapping) -> OrderedDict[str, Any]:
     """The name -> value part, wherever the source keeps it, without the `module.` of DistributedDataParallel."""
     state_dict = next((checkpoint[key] for key in ('state_dict', 'model', 'blobs')
                        if isinstance(checkpoint.get(key), Mapping)), checkpoint)
     weights = OrderedDict((name.removeprefix('module.'), value) for name, value in state_dict.items()
                           if isinstance(name, str))
-    weights._metadata = getattr(state_dict, '_metadata', {})  # the layers' versions
+    weights._metadata = getattr(state_dict, '_metadata', {})  # type: ignore[attr-defined]  # the layers' versions
     return weights
 
 
-def weights_for(model: nn.Module, conversion: Conversion) -> dict:
+def weights_for(model: nn.Module, conversion: Conversion) -> dict[str, Tensor]:
     """A foreign checkpoint's weights for the model's number of classes; a backbone's for a detector's backbone."""
     names = model.state_dict().keys()
     if conversion.part == 'backbone' and any(name.startswith('backbone.') for name in names):
@@ -66,6 +66,7 @@ def load_weights(model: nn.Module, checkpoint: Mapping, strict: bool = False, so
     num_batches_tracked may be missing: it counts steps and changes no result.
     """
     conversion = checkpoint.get('conversion')
+    weights: dict[str, Any]
     if conversion is None:
         weights = weights_of(checkpoint)
     else:

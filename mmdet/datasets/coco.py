@@ -3,6 +3,7 @@ import logging
 import os.path as osp
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 from mmengine.dataset import BaseDataset
@@ -32,8 +33,8 @@ class CocoDataset(BaseDataset):
     """
     METAINFO = dict(classes=COCO_CLASSES, palette=COCO_PALETTE)
 
-    def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *args, backend_args: dict | None = None,
-                 **kwargs):
+    def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *args: Any,
+                 backend_args: dict | None = None, **kwargs: Any):
         self.backend_args = backend_args
         self._classes_given = 'classes' in (metainfo or {}) or type(self).METAINFO is not CocoDataset.METAINFO
         super().__init__(ann_file, metainfo, *args, **kwargs)
@@ -56,11 +57,11 @@ class CocoDataset(BaseDataset):
         """Read `ann_file`: one dict an image with img_path, img_id, height, width and its `instances`."""
         data = read_coco_json(self.ann_file, self.backend_args, self.test_mode)
         label_of = self._match_classes(data['categories'])
-        annotations = defaultdict(list)
+        annotations: dict[int, list[dict]] = defaultdict(list)
         for ann in data['annotations']:
             if ann['category_id'] in label_of:
                 annotations[ann['image_id']].append(ann)
-        self._annotated = set(annotations)  # for filter_data
+        self._annotated: set[int] | None = set(annotations)  # for filter_data
         folder = self.data_prefix.get('img', self.data_prefix.get('img_path', ''))
         return [dict(img_path=osp.join(folder, image['file_name']), img_id=image['id'], height=image['height'],
                      width=image['width'], instances=_instances(annotations[image['id']], image, label_of))
@@ -87,7 +88,7 @@ class CocoDataset(BaseDataset):
     def filter_data(self) -> list[dict]:
         """Leave out, except in test mode, images that filter_cfg does not want."""
         cfg = self.filter_cfg or {}
-        annotated, self._annotated = self._annotated, None
+        annotated, self._annotated = self._annotated or set(), None
         if self.test_mode or not cfg:
             return self.data_list
         min_size, filter_empty = cfg.get('min_size', 0), cfg.get('filter_empty_gt', False)
@@ -103,7 +104,7 @@ class CocoDataset(BaseDataset):
         """Labels of the instances of an image (what ClassBalancedDataset asks)."""
         return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
 
-    def prepare_data(self, idx: int):
+    def prepare_data(self, idx: int) -> dict | None:
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # the workers are the parallelism; threads of cv2 in each would fight over the cores
         return super().prepare_data(idx)

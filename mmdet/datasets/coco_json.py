@@ -2,6 +2,7 @@
 import json
 import math
 from collections import Counter
+from typing import Any
 
 from mmengine import fileio
 
@@ -42,7 +43,7 @@ def read_coco_json(path: str, backend_args: dict | None = None, test_mode: bool 
     return data
 
 
-def _load(path, backend_args):
+def _load(path: str, backend_args: dict | None) -> Any:
     try:
         text = fileio.get_text(path, backend_args=backend_args)
     except FileNotFoundError:
@@ -55,13 +56,13 @@ def _load(path, backend_args):
                          'download or write it again') from None
 
 
-def _check_unique(items, key, path):
+def _check_unique(items: list[dict], key: str, path: str) -> None:
     repeated = [i for i, count in Counter(item['id'] for item in items).items() if count > 1]
     if repeated:
         raise ValueError(f'{path} uses the same id for several {key}, first: {repeated[0]}. Give each its own.')
 
 
-def _check_annotation(ann, images, category_ids, path):
+def _check_annotation(ann: dict, images: dict[int, dict], category_ids: set[int], path: str) -> None:
     where = f'annotation id {ann["id"]} in {path}'
     if ann['image_id'] not in images:
         raise ValueError(f'{where} belongs to image id {ann["image_id"]}, which "images" does not list: '

@@ -1,5 +1,6 @@
 """Batches of images that need little padding."""
 from collections.abc import Iterator
+from typing import Any
 
 from torch.utils.data import BatchSampler, Sampler
 
@@ -16,11 +17,13 @@ class AspectRatioBatchSampler(BatchSampler):
         drop_last: whether a last, smaller batch is left out.
     """
 
+    sampler: Any  # Sampler with its `dataset`
+
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False):
         super().__init__(sampler, batch_size, drop_last)
 
     def __iter__(self) -> Iterator[list[int]]:
-        groups = {True: [], False: []}
+        groups: dict[bool, list[int]] = {True: [], False: []}
         for index in self.sampler:
             info = self.sampler.dataset.get_data_info(index)
             group = groups[info['width'] < info['height']]

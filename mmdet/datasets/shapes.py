@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,12 +27,12 @@ class ShapesDataset(CocoDataset):
     METAINFO = dict(classes=SHAPES,
                     palette=[(230, 60, 60), (60, 170, 60), (60, 100, 230), (240, 170, 30), (160, 70, 200)])
 
-    def __init__(self, *args, data_root: str = 'data/shapes/', **kwargs):
+    def __init__(self, *args: Any, data_root: str = 'data/shapes/', **kwargs: Any):
         make_shapes(data_root)
         super().__init__(*args, data_root=data_root, **kwargs)
 
 
-def make_shapes(root: str, num_train: int = 600, num_val: int = 100, seed: int = 0) -> None:
+def make_shapes(root: str | Path, num_train: int = 600, num_val: int = 100, seed: int = 0) -> None:
     """Draw the data set into the folder `root` unless it is there. The same seed gives the same pictures.
 
     Several processes may start at once: each draws into a folder of its own, and the first to finish renames its own.
@@ -58,10 +59,11 @@ def make_shapes(root: str, num_train: int = 600, num_val: int = 100, seed: int =
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _write_split(root, split, number, seed):
+def _write_split(root: Path, split: str, number: int, seed: list[int]) -> None:
     (root / split).mkdir()
     (root / 'annotations').mkdir(exist_ok=True)
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for i in range(number):
         image, items = draw_scene(np.random.default_rng([*seed, i]))
         name = f'{i:06d}.jpg'
@@ -88,7 +90,7 @@ def _annotate(mask: np.ndarray, crowd: bool) -> dict:
                 segmentation=_runs(pixels) if crowd else polygons or _rle(pixels))
 
 
-def _polygons(mask):
+def _polygons(mask: np.ndarray) -> list[list[float]] | None:
     """Outlines of the parts of a mask in pixels of the picture; None if one has a hole."""
     # With one more pixel to the right and below, the line through the middle of the border pixels is the edge.
     grown = cv2.dilate(cv2.copyMakeBorder(mask, 0, 1, 0, 1, cv2.BORDER_CONSTANT), np.ones((2, 2), np.uint8))
@@ -99,12 +101,12 @@ def _polygons(mask):
     return [outline.tolist() for outline in outlines if len(outline) >= 6]
 
 
-def _rle(pixels):
+def _rle(pixels: np.ndarray) -> dict:
     rle = mask_api.encode(np.asfortranarray(pixels, np.uint8))
     return dict(size=rle['size'], counts=rle['counts'].decode())
 
 
-def _runs(pixels):
+def _runs(pixels: np.ndarray) -> dict:
     """COCO's uncompressed RLE: lengths of the runs down the columns, the first of background."""
     column = pixels.ravel(order='F')
     ends = np.flatnonzero(np.diff(column)) + 1

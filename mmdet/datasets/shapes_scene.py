@@ -55,8 +55,8 @@ def outline(label: int, rng: np.random.Generator) -> np.ndarray:
         angle = (np.arange(3) - 0.75) * 2 * np.pi / 3 + rng.uniform(-0.25, 0.25, 3)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
     if name == 'rectangle':
-        angle = rng.uniform(0.45, np.pi / 4)
-        return np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (np.cos(angle), np.sin(angle))
+        diagonal = rng.uniform(0.45, np.pi / 4)
+        return np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (np.cos(diagonal), np.sin(diagonal))
     if name == 'star':
         angle, reach = (np.arange(10) - 2.5) * np.pi / 5, np.where(np.arange(10) % 2, rng.uniform(0.38, 0.5), 1)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1) * reach[:, None]

@@ -1,9 +1,12 @@
 """Mixed precision on any machine: float16 or bfloat16 on GPUs, bfloat16 on CPUs."""
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
+from torch import nn
 
 from mmdet.registry import OPTIM_WRAPPERS
 
@@ -18,7 +21,8 @@ class AmpOptimWrapper(OptimWrapper):
     dtype: 'float16' or 'bfloat16'; by default float16 on GPUs and bfloat16 on CPUs, which compute float16 slowly.
     """
 
-    def __init__(self, loss_scale='dynamic', dtype: str | torch.dtype | None = None, **kwargs):
+    def __init__(self, loss_scale: str | float | dict = 'dynamic', dtype: str | torch.dtype | None = None,
+                 **kwargs: Any):
         super().__init__(**kwargs)
         dtype = dtype or ('float16' if device_type() == 'cuda' else 'bfloat16')
         dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -29,8 +33,9 @@ class AmpOptimWrapper(OptimWrapper):
             dtype = torch.bfloat16
         self.cast_dtype = dtype
         self._fixed_scale = loss_scale if isinstance(loss_scale, (int, float)) else None
+        scaling: dict[str, Any]
         if self._fixed_scale is not None:
-            scaling = dict(init_scale=float(loss_scale))
+            scaling = dict(init_scale=float(self._fixed_scale))
         elif loss_scale == 'dynamic':
             scaling = {}
         elif isinstance(loss_scale, dict):
@@ -40,15 +45,15 @@ class AmpOptimWrapper(OptimWrapper):
         self.loss_scaler = torch.amp.GradScaler(device_type(), enabled=dtype is torch.float16, **scaling)
 
     @contextmanager
-    def optim_context(self, model):
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
         with super().optim_context(model), torch.autocast(device_type(), dtype=self.cast_dtype):
             yield
 
-    def backward(self, loss, **kwargs):
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
-    def step(self, **kwargs):
+    def step(self, **kwargs: Any) -> None:
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
@@ -58,7 +63,7 @@ class AmpOptimWrapper(OptimWrapper):
     def state_dict(self) -> dict:
         return {**super().state_dict(), 'loss_scaler': self.loss_scaler.state_dict()}
 
-    def load_state_dict(self, state_dict: dict):
+    def load_state_dict(self, state_dict: dict) -> None:
         state_dict = dict(state_dict)
         scaler_state = state_dict.pop('loss_scaler', None)
         if scaler_state:  # empty when written with bfloat16

@@ -1,11 +1,11 @@
 """What the tools share: their options, and errors in plain words."""
 import contextlib
-import linecache
 import os
 import re
 import sys
 import traceback
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 TRACEBACK = 'MMDET_TRACEBACK'  # set it to see the traceback of every error
 
 
-def add_run_options(parser: ArgumentParser):
+def add_run_options(parser: ArgumentParser) -> None:
     """Add the options of mmdetection's train.py and test.py that say how to run, whatever the config."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: work_dirs/CONFIG_NAME')
     add_config_options(parser)
@@ -25,13 +25,13 @@ def add_run_options(parser: ArgumentParser):
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by older launchers; ignored')
 
 
-def add_config_options(parser: ArgumentParser):
+def add_config_options(parser: ArgumentParser) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override keys of the config, e.g. optim_wrapper.optimizer.lr=0.01 '
                              'train_dataloader.batch_size=4 model.backbone.out_indices="(0,1,2,3)"')
 
 
-def prepare_run(args) -> Config:
+def prepare_run(args: Namespace) -> Config:
     """The config that the options of add_run_options ask for, its work_dir and launcher set."""
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -40,7 +40,7 @@ def prepare_run(args) -> Config:
 
 
 @contextlib.contextmanager
-def plain_errors():
+def plain_errors() -> Iterator[None]:
     """End the program with one clear message, without a traceback, when the error is a mistake of the user.
 
     Those are the errors that mmdet and its tools raise on purpose, in this process or in a loader's worker, and files
@@ -60,7 +60,7 @@ def plain_errors():
 def user_mistake(error: Exception) -> str | None:
     """What to tell the user, or None when the error is not known to be a mistake of theirs."""
     place = traceback.extract_tb(error.__traceback__)[-1]
-    if _raised_by_us(place.filename, linecache.getline(place.filename, place.lineno)):
+    if _raised_by_us(place.filename, place.line or ''):
         return _message(error)
     if isinstance(error, OSError) and error.filename:
         return f'{error.strerror}: {error.filename}'
@@ -73,11 +73,11 @@ def user_mistake(error: Exception) -> str | None:
     return None
 
 
-def _raised_by_us(filename, line):
+def _raised_by_us(filename: str, line: str) -> bool:
     tool = getattr(sys.modules['__main__'], '__file__', None)
     beside_tool = tool is not None and Path(filename).parent == Path(tool).parent
     return (beside_tool or Path(filename).is_relative_to(ROOT)) and line.strip().startswith('raise')
 
 
-def _message(error):
+def _message(error: Exception) -> str:
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

@@ -35,7 +35,7 @@ def literal_config(text: str) -> dict:
 
     Raises ValueError when the text is more than assignments of literals and dict(...).
     """
-    def value(node: ast.expr) -> Any:
+    def value(node: Any) -> Any:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
             pairs = {keyword.arg: value(keyword.value) for keyword in node.keywords}
             return {**(value(node.args[0]) if node.args else {}), **pairs}
@@ -47,7 +47,8 @@ def literal_config(text: str) -> dict:
         return ast.literal_eval(node)
 
     try:
-        return {node.targets[0].id: value(node.value) for node in ast.parse(text).body}
+        body: list[Any] = ast.parse(text).body
+        return {node.targets[0].id: value(node.value) for node in body}
     except (AttributeError, SyntaxError, TypeError, ValueError) as error:
         raise ValueError(f'the config in the checkpoint is no list of plain values ({error}); '
                          'give the config file instead') from None

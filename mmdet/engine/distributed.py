@@ -4,6 +4,7 @@ import datetime
 import os
 import subprocess
 import time
+from typing import cast
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -25,10 +26,11 @@ def device_type() -> str:
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The model itself, out of the DistributedDataParallel that the Runner may have put round it."""
-    return model.module if is_model_wrapper(model) else model
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
 
 
-def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | None = None, port: int | None = None):
+def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | None = None,
+                        port: int | None = None) -> None:
     """Join the group of processes that `launcher` started.
 
     backend: used on GPUs; CPUs talk through gloo. timeout: seconds. port: of rank 0; by default $MASTER_PORT or 29500.
@@ -44,20 +46,20 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_slurm_host() if launcher == 'slurm' else '127.0.0.1'
     os.environ['MASTER_PORT'] = str(port or os.environ.get('MASTER_PORT', 29500))
-    kwargs = {} if timeout is None else dict(timeout=datetime.timedelta(seconds=timeout))
+    limit = None if timeout is None else datetime.timedelta(seconds=timeout)
     if device_type() == 'cuda':
         gpus = torch.cuda.device_count()
         if int(local_rank) >= gpus:
             raise ValueError(f'process {local_rank} of this machine has no GPU: there are {gpus}. Start at most that '
                              'many processes, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to run on the CPU')
         torch.cuda.set_device(int(local_rank))
-        dist.init_process_group(backend, **kwargs)
+        dist.init_process_group(backend, timeout=limit)
     else:
-        dist.init_process_group('gloo', **kwargs)
+        dist.init_process_group('gloo', timeout=limit)
         atexit.register(_leave)
 
 
-def _leave():
+def _leave() -> None:
     # A gloo thread that drops the tensors of its last work needs Python's lock. Where Python has begun to end it gets
     # none, and aborts the process (seen once in 20 ends on a busy machine). While this thread sleeps it gets it.
     if dist.is_initialized():
@@ -65,7 +67,7 @@ def _leave():
         time.sleep(0.2)
 
 
-def _first_slurm_host():
+def _first_slurm_host() -> str:
     hosts = subprocess.run(['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
                            capture_output=True, text=True, check=True)
     return hosts.stdout.split()[0]

@@ -1,4 +1,6 @@
 """torch's fused optimizers, which update all parameters in one kernel, wherever a config leaves the choice open."""
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -26,7 +28,7 @@ def choose_kernel(optimizer_cfg: dict, model: nn.Module) -> dict:
     return optimizer_cfg
 
 
-def _has_kernel(kind, device, dtype):
+def _has_kernel(kind: Callable[..., Optimizer], device: torch.device, dtype: torch.dtype) -> bool:
     probe = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
     probe.grad = torch.zeros_like(probe)
     try:
@@ -43,13 +45,13 @@ def keep_kernel(optimizer: Optimizer) -> None:
         optimizer.register_load_state_dict_post_hook(_like_parameters)
 
 
-def _own_choice(optimizer, state_dict):
+def _own_choice(optimizer: Optimizer, state_dict: dict) -> dict:
     # Else the kernel would be that of the run which wrote the checkpoint.
     own = {key: optimizer.defaults[key] for key in ('fused', 'foreach')}
     return {**state_dict, 'param_groups': [{**group, **own} for group in state_dict['param_groups']]}
 
 
-def _like_parameters(optimizer):
+def _like_parameters(optimizer: Optimizer) -> None:
     # Momentum from elsewhere may lie in memory in another order than a channels-last weight; a fused kernel on the CPU
     # would pair the wrong numbers and not say so.
     for parameter, state in optimizer.state.items():

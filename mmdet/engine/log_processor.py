@@ -3,20 +3,21 @@ import sys
 
 import torch
 from mmengine.runner import LogProcessor as _LogProcessor
+from mmengine.runner import Runner
 
 from mmdet.registry import LOG_PROCESSORS
 
 try:
     import resource
 except ImportError:  # Windows
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 
 @LOG_PROCESSORS.register_module()
 class LogProcessor(_LogProcessor):
     """mmengine's, which here logs the ETA as JSON, and without a GPU the most memory the process held so far, MB."""
 
-    def get_log_after_iter(self, runner, batch_idx, mode):
+    def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         tag, text = super().get_log_after_iter(runner, batch_idx, mode)
         if resource and not torch.cuda.is_available():
             tag['memory'] = peak_memory()

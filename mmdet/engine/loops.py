@@ -1,8 +1,13 @@
 """mmengine's loops, which here resume at any batch without loading those that were trained on before."""
+from collections.abc import Iterator
+from typing import Any
+
 from mmengine.runner import EpochBasedTrainLoop as _EpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
+from mmengine.runner import Runner
 from mmengine.runner import ValLoop as _ValLoop
-from torch.utils.data import DataLoader
+from torch import nn
+from torch.utils.data import BatchSampler, DataLoader
 
 from mmdet.registry import LOOPS
 
@@ -13,41 +18,43 @@ from .running_statistics import average_running_statistics
 class SkippingBatchSampler:
     """A batch sampler that leaves out its next `skip` batches, over several passes if they are more than one holds."""
 
-    def __init__(self, batch_sampler):
+    def __init__(self, batch_sampler: BatchSampler):
         self.batch_sampler = batch_sampler
         self.skip = 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[int]]:
         batches = iter(self.batch_sampler)
         while self.skip and next(batches, None) is not None:
             self.skip -= 1
         yield from batches
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.batch_sampler)
 
-    def __getattr__(self, name):  # `sampler`, which DistSamplerSeedHook asks for
+    def __getattr__(self, name: str) -> Any:  # `sampler`, which DistSamplerSeedHook asks for
         return getattr(self.__dict__['batch_sampler'], name)
 
 
-def skip_batches(dataloader: DataLoader, count: int):
+def skip_batches(dataloader: DataLoader, count: int) -> None:
     """Let the next pass over `dataloader` begin behind its first `count` batches, without loading them."""
-    if not isinstance(dataloader.batch_sampler, SkippingBatchSampler):
+    sampler: Any = dataloader.batch_sampler
+    if not isinstance(sampler, SkippingBatchSampler):
+        sampler = SkippingBatchSampler(sampler)
         # DataLoader refuses the assignment to protect its workers; none run yet when training is resumed.
-        object.__setattr__(dataloader, 'batch_sampler', SkippingBatchSampler(dataloader.batch_sampler))
-    dataloader.batch_sampler.skip = count
+        object.__setattr__(dataloader, 'batch_sampler', sampler)
+    sampler.skip = count
 
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(_EpochBasedTrainLoop):
     """Trains for max_epochs; resumed after the last one, it still validates, for a run stopped just before that."""
 
-    def run(self):
+    def run(self) -> nn.Module:
         if self._epoch >= self._max_epochs and self.runner.val_loop is not None:
             self.runner.val_loop.run()
         return super().run()
 
-    def run_epoch(self):
+    def run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
@@ -62,10 +69,10 @@ class EpochBasedTrainLoop(_EpochBasedTrainLoop):
 class _NotYet:
     """Keeps mmengine's loop from starting the workers before it is known which batch is the first."""
 
-    def __init__(self, dataloader):
+    def __init__(self, dataloader: DataLoader):
         self.dataset = dataloader.dataset
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[dict]:
         return iter(())
 
 
@@ -73,14 +80,14 @@ class _NotYet:
 class IterBasedTrainLoop(_IterBasedTrainLoop):
     """Trains for max_iters, passing over the data as often as that takes."""
 
-    def __init__(self, runner, dataloader, *args, **kwargs):
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, *args: Any, **kwargs: Any):
         if isinstance(dataloader, dict):
             dataloader = runner.build_dataloader(
                 dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
         super().__init__(runner, _NotYet(dataloader), *args, **kwargs)
-        self.dataloader = dataloader
+        self.dataloader: Any = dataloader
 
-    def run(self):
+    def run(self) -> nn.Module:
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         if self._iter:
@@ -97,7 +104,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def _endless(self):
+    def _endless(self) -> Iterator[dict]:
         if not len(self.dataloader):
             raise ValueError('train_dataloader holds no batch; is batch_size larger than the data set?')
         sampler = self.dataloader.batch_sampler.sampler
@@ -113,7 +120,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
 class ValLoop(_ValLoop):
     """Validates the same model on all processes, and leaves the random generators of the training as they were."""
 
-    def run(self):
+    def run(self) -> dict[str, float]:
         average_running_statistics(self.runner.model)
         state = get_random_state()
         metrics = super().run()

@@ -37,9 +37,9 @@ def apply_norm(cfg: Config, norm: str) -> None:
         head.conv_out_channels = head.in_channels
 
 
-def _burnin(cfg):
+def _burnin(cfg: Config) -> dict:
     """CBN's option for the first BURNIN of the training of `cfg`."""
     loop = cfg.get('train_cfg') or {}
     if loop.get('max_epochs'):
-        return dict(burnin=round(BURNIN * loop.max_epochs, 2))
+        return dict(burnin=round(BURNIN * loop['max_epochs'], 2))
     return dict(burnin_iters=int(BURNIN * loop.get('max_iters', 0)))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit as _PretrainedInit
 from mmengine.model import update_init_info
+from torch import nn
 
 from mmdet.checkpoints import load_weights, read_checkpoint, weights_of
 from mmdet.registry import WEIGHT_INITIALIZERS
@@ -18,14 +19,14 @@ class PretrainedInit(_PretrainedInit):
     A classifier that is left over (ImageNet's) is expected and not reported.
     """
 
-    def __call__(self, module):
+    def __call__(self, module: nn.Module) -> None:
         checkpoint = read_checkpoint(self.checkpoint, self.map_location)
-        weights = weights_of(checkpoint)
+        state_dict = weights_of(checkpoint)
         conversion = checkpoint.get('conversion')
         prefix = self.prefix.removesuffix('.') + '.' if self.prefix else ''
         if conversion is not None and conversion.part == 'backbone' and prefix == 'backbone.':
             prefix = ''  # a file of a backbone alone, whatever its names began with
-        weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        weights = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
         if conversion is not None:
             print_log(f'{self.checkpoint}\n{conversion}', 'current')
             weights = dict(conversion=replace(conversion, weights=weights), state_dict=weights)

@@ -1,5 +1,6 @@
 """The state of every random generator a process draws from, in a form a checkpoint may hold."""
 import random
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -8,14 +9,15 @@ from torch import distributed as dist
 
 def get_random_state() -> dict:
     """State of Python's, NumPy's and PyTorch's generators, the current GPU's included, as numbers and tensors."""
-    name, keys, *rest = np.random.get_state()
-    state = dict(python=random.getstate(), numpy=(name, keys.tolist(), *rest), torch=torch.get_rng_state())
+    name, keys, *rest = cast(tuple, np.random.get_state())
+    state: dict[str, Any] = dict(python=random.getstate(), numpy=(name, keys.tolist(), *rest),
+                                 torch=torch.get_rng_state())
     if torch.cuda.is_available():
         state['cuda'] = torch.cuda.get_rng_state()
     return state
 
 
-def set_random_state(state: dict):
+def set_random_state(state: dict) -> None:
     """Put back what get_random_state returned."""
     random.setstate(state['python'])
     name, keys, *rest = state['numpy']
@@ -29,6 +31,6 @@ def gather_random_states() -> list[dict]:
     """The states of all processes, by rank. Every process must call it."""
     if not dist.is_initialized():
         return [get_random_state()]
-    states = [None] * dist.get_world_size()
+    states: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(states, get_random_state())
     return states

@@ -4,14 +4,22 @@ import importlib.util
 import inspect
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
+from mmengine.optim import BaseOptimWrapper, OptimWrapper
+from mmengine.runner import BaseLoop, find_latest_checkpoint
 from mmengine.runner import Runner as _Runner
-from mmengine.runner import find_latest_checkpoint
+from mmengine.visualization import Visualizer
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.registry import RUNNERS
@@ -40,16 +48,16 @@ STANDING_HOOKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss':
 class Runner(_Runner):
     """Takes mmengine's config and has its methods; `from_cfg(cfg).train()` and `.test()` are all that tools need."""
     _strict = False  # whether a checkpoint that does not fit the model is an error
-    _loaded_meta = None
+    _loaded_meta: dict = {}
 
-    def setup_env(self, env_cfg):
+    def setup_env(self, env_cfg: dict) -> None:
         keep_freed_memory()
         # mmengine's start sets a CUDA device, also on machines without one.
         if self.distributed and not is_distributed():
             start_process_group(self.launcher, **env_cfg.get('dist_cfg', {}))
         super().setup_env(env_cfg)
 
-    def wrap_model(self, model_wrapper_cfg, model):
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if not self.distributed:
             return model.to(device_type())
         if not is_model_wrapper(model):
@@ -60,7 +68,7 @@ class Runner(_Runner):
             model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {})}
         return super().wrap_model(model_wrapper_cfg, model)
 
-    def _maybe_compile(self, target):
+    def _maybe_compile(self, target: str) -> None:
         if self.cfg.get('cuda_graph'):
             use_cuda_graphs(unwrap(self.model), self.cfg.cuda_graph)
         # mmengine compiles the whole step, losses, logging and all; the model knows which of its parts are worth it.
@@ -79,7 +87,8 @@ class Runner(_Runner):
         self.logger.info('The model is compiled as its first batches of each shape come; they take minutes')
 
     @staticmethod
-    def build_dataloader(dataloader, seed=None, diff_rank_seed=False):
+    def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None,
+                         diff_rank_seed: bool = False) -> DataLoader:
         if isinstance(dataloader, dict):
             dataloader = {'collate_fn': dict(type='stacked_collate'), 'pin_memory': device_type() == 'cuda',
                           **dataloader}
@@ -89,16 +98,16 @@ class Runner(_Runner):
         loader.generator = loader.generator or torch.Generator().manual_seed(seed or 0)
         return loader
 
-    def build_train_loop(self, loop):
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         if isinstance(loop, dict) and 'by_epoch' in loop:  # the older way to name the loop; mmengine takes its own then
             loop = dict(loop, type='EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop')
             del loop['by_epoch']
         return super().build_train_loop(loop)
 
-    def build_val_loop(self, loop):
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         return super().build_val_loop({'type': 'ValLoop', **loop} if isinstance(loop, dict) else loop)
 
-    def build_optim_wrapper(self, optim_wrapper):
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | Optimizer | dict) -> BaseOptimWrapper:
         if not isinstance(optim_wrapper, dict) or not isinstance(optim_wrapper.get('optimizer'), dict):
             return super().build_optim_wrapper(optim_wrapper)
         optimizer_cfg = choose_kernel(optim_wrapper['optimizer'], self.model)
@@ -106,36 +115,36 @@ class Runner(_Runner):
         keep_kernel(wrapper.optimizer)
         return wrapper
 
-    def build_logger(self, *args, **kwargs):
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(lambda record: not NOISE.search(record.getMessage()))
         return logger
 
-    def register_default_hooks(self, hooks=None):
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
         hooks = {**STANDING_HOOKS, **(hooks or {})}
         super().register_default_hooks({name: hook for name, hook in hooks.items()
                                         if hook or name not in STANDING_HOOKS})
 
-    def get_hooks_info(self):
+    def get_hooks_info(self) -> str:
         return '\n'.join(f'    {type(hook).__name__:<24} {hook.priority}' for hook in self.hooks)
 
-    def build_visualizer(self, visualizer=None):
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
         for backend in (visualizer or {}).get('vis_backends') or [] if isinstance(visualizer, dict) else []:
-            package = BACKEND_PACKAGES.get(backend.get('type')) if isinstance(backend, dict) else None
+            package = BACKEND_PACKAGES.get(backend.get('type', '')) if isinstance(backend, dict) else None
             if package and importlib.util.find_spec(package) is None:
                 raise ImportError(f'visualizer.vis_backends names {backend["type"]}, which needs a package that is not '
                                   f'installed: pip install {package}. To go without: --cfg-options visualizer=None')
         return super().build_visualizer(visualizer)
 
-    def test(self):
+    def test(self) -> dict[str, float]:
         self._strict = True
         return super().test()
 
-    def val(self):
+    def val(self) -> dict[str, float]:
         self._strict = True
         return super().val()
 
-    def _init_model_weights(self):
+    def _init_model_weights(self) -> None:
         if self.resume_from is None:  # the checkpoint holds every weight: no need for the pretrained ones
             super()._init_model_weights()
 
@@ -154,7 +163,7 @@ class Runner(_Runner):
             latest = str(Path(self.work_dir, Path(latest).name))
         return latest
 
-    def load_or_resume(self):
+    def load_or_resume(self) -> None:
         if self._has_loaded:
             return
         if self.resume_from is not None:
@@ -162,7 +171,8 @@ class Runner(_Runner):
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
 
-    def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=()):
+    def load_checkpoint(self, filename: str, map_location: str | torch.device = 'cpu', strict: bool = False,
+                        revise_keys: Sequence = ()) -> dict:
         checkpoint = read_checkpoint(filename, map_location)
         if self._resume and not {'meta', 'message_hub'} <= checkpoint.keys():
             raise ValueError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To '
@@ -180,7 +190,8 @@ class Runner(_Runner):
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
 
-    def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='cpu'):
+    def resume(self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True,
+               map_location: str | torch.device = 'cpu') -> None:
         """Go on where the checkpoint was written: weights, optimizer, schedule, place in the data, random state."""
         self._strict = True
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
@@ -199,7 +210,7 @@ class Runner(_Runner):
             self.logger.warning(f'{filename} was written by {len(states)} processes, these are {self.world_size}: '
                                 'the random numbers will differ from those of an unbroken run')
 
-    def save_checkpoint(self, out_dir, filename, *args, meta=None, **kwargs):
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
         """Write a checkpoint that is never half there. Every process must call it, rank 0 writes."""
         average_running_statistics(self.model)
         loop = self.train_loop
@@ -215,7 +226,7 @@ class Runner(_Runner):
                 os.fsync(file.fileno())
             unfinished.replace(Path(out_dir, filename))
 
-    def _log_env(self, env_cfg):
+    def _log_env(self, env_cfg: dict) -> None:
         # mmengine's report imports distutils, which Python 3.12 no longer has.
         run = {'Processes': f'{self.world_size}, launcher {self.launcher}',
                'Seed': f'{self.seed}, deterministic {self.deterministic}'}

@@ -6,7 +6,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def average_running_statistics(model: nn.Module):
+def average_running_statistics(model: nn.Module) -> None:
     """Give every process the mean of all processes' running statistics; does nothing on one process.
 
     Each process gathers its own, and validation and the checkpoint would else see different ones. Layers in evaluation

@@ -2,6 +2,7 @@
 import contextlib
 import io
 import json
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as mask_api
@@ -31,7 +32,7 @@ def coco_index(dataset: dict, evaluator: str = 'auto') -> COCO:
     return _index(EVALUATORS[name][0], dataset)
 
 
-def _index(cls, dataset):
+def _index(cls: type[COCO], dataset: dict) -> COCO:
     coco = cls()
     coco.dataset = dict(dataset, annotations=[dict(ann, id=i) for i, ann in enumerate(dataset['annotations'], 1)])
     with contextlib.redirect_stdout(io.StringIO()):
@@ -88,7 +89,7 @@ def check_results(results: list[dict], dataset: dict, source: str, ann_file: str
                              f'{unknown[:5]}. Evaluate with the annotation file the results were made for.')
 
 
-def evaluate_coco(coco: COCO, results: list[dict], iou_type: str, **params) -> COCOeval:
+def evaluate_coco(coco: COCO, results: list[dict], iou_type: str, **params: Any) -> COCOeval:
     """Match detections with the ground truth and accumulate precision and recall.
 
     Args:
@@ -137,10 +138,10 @@ def average_recall(evaluation: COCOeval, area: str = '', max_dets: int | None = 
     return _mean(evaluation.eval['recall'][..., AREAS.index(area), _index_of_limit(evaluation.params, max_dets)])
 
 
-def _index_of_limit(params, max_dets):
+def _index_of_limit(params: Any, max_dets: int | None) -> int:
     return -1 if max_dets is None else list(params.maxDets).index(max_dets)
 
 
-def _mean(values):
+def _mean(values: np.ndarray) -> float:
     known = values[values > -1]
     return float(known.mean()) if known.size else -1.

@@ -1,5 +1,5 @@
 """CocoMetric: box, mask and proposal AP of COCO."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -7,6 +7,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
 from mmengine.logging import print_log
 from pycocotools import mask as mask_api
+from pycocotools.cocoeval import COCOeval
 from terminaltables import AsciiTable
 
 from mmdet.datasets import read_coco_json
@@ -111,17 +112,17 @@ class CocoMetric(BaseMetric):
         _log_table('', rows)
         return figures
 
-    def _figure(self, evaluation, item, category_id=None):
-        name, _, limit = item.partition('@')
+    def _figure(self, evaluation: COCOeval, item: str, category_id: int | None = None) -> float:
+        name, _, number = item.partition('@')
         area = next((a for a in AREAS[1:] if name.endswith(a)), '')
         if name.startswith('AR'):
-            return round(average_recall(evaluation, area, int(limit)), 3)
+            return round(average_recall(evaluation, area, int(number)), 3)
         iou = {'mAP_50': 0.5, 'mAP_75': 0.75}.get(name)
         # pycocotools takes only the first figure at 100 detections, the others at the largest limit.
         limit = 100 if name == 'mAP' and 100 in self.proposal_nums else None
         return round(average_precision(evaluation, iou, area, limit, category_id), 3)
 
-    def _classwise(self, evaluation, metric, id_of_name):
+    def _classwise(self, evaluation: COCOeval, metric: str, id_of_name: dict[str, int]) -> dict[str, float]:
         """A table of the classes; the figures of each class that go into the log."""
         rows = [(name, {item: self._figure(evaluation, item, id_of_name[name]) for item in _AP})
                 for name in self.dataset_meta['classes'] if name in id_of_name]
@@ -129,7 +130,7 @@ class CocoMetric(BaseMetric):
         prefix = '' if metric == 'bbox' else f'{metric}_'
         return {f'{prefix}{name}_precision': values['mAP'] for name, values in rows}
 
-    def _write(self, detections):
+    def _write(self, detections: list[dict]) -> None:
         if self.outfile_prefix is None:
             return
         boxes = [{key: value for key, value in d.items() if key != 'segmentation'} for d in detections]
@@ -150,7 +151,7 @@ def encode_masks(masks: PastedMasks | torch.Tensor | list[dict]) -> list[dict]:
     return [dict(rle, counts=rle['counts'].decode()) for rle in rles]
 
 
-def _detections(result, category_ids):
+def _detections(result: dict, category_ids: list[int | None]) -> Iterator[dict]:
     """COCO result dicts of one image; labels whose class the annotations do not have are left out."""
     boxes = result['bboxes'].astype(np.float64)
     boxes[:, 2:] -= boxes[:, :2]
@@ -162,7 +163,7 @@ def _detections(result, category_ids):
             yield detection if mask is None else dict(detection, segmentation=mask)
 
 
-def _ground_truth(results, classes):
+def _ground_truth(results: list[dict], classes: Sequence[str]) -> dict:
     """COCO annotations from the `instances` kept with the results; label i is category id i."""
     images = [dict(id=r['img_id'], height=r['ori_shape'][0], width=r['ori_shape'][1]) for r in results]
     annotations = []
@@ -178,7 +179,7 @@ def _ground_truth(results, classes):
     return dict(images=images, annotations=annotations, categories=categories)
 
 
-def _log_table(title, rows):
+def _log_table(title: str, rows: list[tuple[str, dict[str, float]]]) -> None:
     columns = list(dict.fromkeys(item for _, values in rows for item in values))
     cells = [[name, *(f'{values[c]:.3f}' if c in values else '' for c in columns)] for name, values in rows]
     print_log('\n' + AsciiTable([['', *columns], *cells], title).table, 'current')

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .mask import MaskWindows
+from .det_data_sample import DetDataSample, SampleList
 
 
 def stack_images(images: Sequence[Tensor], device: torch.device | str = 'cpu') -> Tensor:
@@ -41,22 +41,28 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
+class BatchMasks(NamedTuple):
+    """The MaskWindows of every object, image after image."""
+    pixels: Tensor          # (P,) uint8, 0 or 1
+    boxes: Tensor           # (N, 4) int64, x1, y1, x2, y2
+
+
 class GroundTruth(NamedTuple):
     """Boxes are xyxy pixels of the resized image, float32; sizes are (height, width) pixels, float32.
 
     Rows beyond an image's own objects hold zeros and are False in `valid`.
     """
-    boxes: torch.Tensor           # (B, G, 4)
-    labels: torch.Tensor          # (B, G) int64, 0..K-1
-    valid: torch.Tensor           # (B, G) bool
-    ignored: torch.Tensor         # (B, I, 4); crowds and the like, zero-area rows are padding
-    image_sizes: torch.Tensor     # (B, 2) the image inside its padding
-    padded_sizes: torch.Tensor    # (B, 2) the image padded to the size divisor
-    masks: MaskWindows | None     # every object's mask, image after image, as tensors; one empty mask without objects
-    mask_rows: torch.Tensor       # (B, G) int64, row of each object in `masks`
+    boxes: Tensor           # (B, G, 4)
+    labels: Tensor          # (B, G) int64, 0..K-1
+    valid: Tensor           # (B, G) bool
+    ignored: Tensor         # (B, I, 4); crowds and the like, zero-area rows are padding
+    image_sizes: Tensor     # (B, 2) the image inside its padding
+    padded_sizes: Tensor    # (B, 2) the image padded to the size divisor
+    masks: BatchMasks | None    # of all objects; one empty mask where there are none
+    mask_rows: Tensor       # (B, G) int64, row of each object in `masks`
 
     @classmethod
-    def from_samples(cls, samples, device) -> 'GroundTruth':
+    def from_samples(cls, samples: SampleList, device: str | torch.device) -> 'GroundTruth':
         """Pack the `gt_instances` and `ignored_instances` of a list of DetDataSample onto `device`."""
         counts = [len(sample.gt_instances.bboxes) for sample in samples]
         boxes = _pad([sample.gt_instances.bboxes for sample in samples], 4)
@@ -71,21 +77,23 @@ class GroundTruth(NamedTuple):
                                                                       for sample in samples)))
             if not len(windows):  # rows that stand for no object look at the first mask
                 windows = np.zeros((1, 4), np.int64)
-            masks = MaskWindows(*(to_device(torch.from_numpy(part), device) for part in (pixels, windows)))
-        fields = (boxes, labels, column < number, ignored,
-                  torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32),
-                  torch.tensor([sample.get('pad_shape', sample.img_shape)[:2] for sample in samples],
-                               dtype=torch.float32))
-        return cls(*(to_device(field, device) for field in fields), masks, to_device(mask_rows, device))
+            masks = BatchMasks(*(to_device(torch.from_numpy(part), device) for part in (pixels, windows)))
+        image_sizes = torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32)
+        padded_sizes = torch.tensor([sample.get('pad_shape', sample.img_shape)[:2] for sample in samples],
+                                    dtype=torch.float32)
+        boxes, labels, valid, ignored, image_sizes, padded_sizes, mask_rows = (
+            to_device(field, device)
+            for field in (boxes, labels, column < number, ignored, image_sizes, padded_sizes, mask_rows))
+        return cls(boxes, labels, valid, ignored, image_sizes, padded_sizes, masks, mask_rows)
 
 
-def _ignored_boxes(sample):
+def _ignored_boxes(sample: DetDataSample) -> Tensor:
     if 'ignored_instances' in sample and 'bboxes' in sample.ignored_instances:
         return sample.ignored_instances.bboxes
     return torch.zeros(0, 4)
 
 
-def _pad(rows, width):
+def _pad(rows: Sequence[Tensor], width: int) -> Tensor:
     """Stack tensors (n_i, width) into float32 (B, max(1, max n_i), width), zeros below."""
     padded = torch.zeros(len(rows), max(1, *(len(row) for row in rows)), width, device=rows[0].device)
     for i, row in enumerate(rows):

@@ -4,13 +4,13 @@ from operator import attrgetter
 from mmengine.structures import BaseDataElement, InstanceData
 
 
-def _instances(field, doc):
+def _instances(field: str, doc: str) -> property:
     """A property that holds an InstanceData under the private name `field`, as BaseDataElement wants it."""
 
-    def put(self, value: InstanceData):
+    def put(self: BaseDataElement, value: InstanceData) -> None:
         self.set_field(value, field, dtype=InstanceData)
 
-    def delete(self):
+    def delete(self: BaseDataElement) -> None:
         delattr(self, field)
 
     return property(attrgetter(field), put, delete, doc)

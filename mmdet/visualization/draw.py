@@ -7,10 +7,13 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .palette import Color
+
 FONT = Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')
 
 
-def draw_masks(image: np.ndarray, masks: list[tuple[np.ndarray, int, int]], colors: list, alpha: float, width: int):
+def draw_masks(image: np.ndarray, masks: list[tuple[np.ndarray, int, int]], colors: list[Color], alpha: float,
+               width: int) -> None:
     """Tint and outline masks in place, the largest first. masks: (h, w) bool pieces with their left and top."""
     for index in sorted(range(len(masks)), key=lambda i: -np.count_nonzero(masks[i][0])):
         (mask, x, y), color = masks[index], np.array(colors[index], np.float32)
@@ -22,7 +25,7 @@ def draw_masks(image: np.ndarray, masks: list[tuple[np.ndarray, int, int]], colo
         cv2.polylines(image, outlines, True, bright, max(width // 2, 1), cv2.LINE_AA)
 
 
-def draw_boxes(image: np.ndarray, boxes: np.ndarray, colors: list, width: int):
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, colors: list[Color], width: int) -> None:
     """Draw boxes in place, the largest first."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     for index in np.argsort(-areas):
@@ -30,7 +33,8 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, colors: list, width: int):
         cv2.rectangle(image, corners[:2], corners[2:], colors[index], width)
 
 
-def draw_labels(image: np.ndarray, boxes: np.ndarray, texts: list[str], colors: list, size: int, text_color=None):
+def draw_labels(image: np.ndarray, boxes: np.ndarray, texts: list[str], colors: list[Color], size: int,
+                text_color: str | Color | None = None) -> np.ndarray:
     """Return the image with a tag at each box: above it where there is room, else inside or below, away from others."""
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
@@ -51,11 +55,11 @@ def draw_labels(image: np.ndarray, boxes: np.ndarray, texts: list[str], colors: 
     return np.array(canvas)
 
 
-def _overlap(place, taken):
+def _overlap(place: np.ndarray, taken: np.ndarray) -> float:
     sides = np.minimum(place[2:], taken[:, 2:]) - np.maximum(place[:2], taken[:, :2])
     return sides.clip(0).prod(axis=1).sum()
 
 
 @functools.lru_cache(maxsize=8)
-def _font(size):
+def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(FONT), size)

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import mmcv
 import numpy as np
 import torch
@@ -9,7 +11,9 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks, PastedMasks, PolygonMasks
 
 from .draw import draw_boxes, draw_labels, draw_masks
-from .palette import get_palette
+from .palette import Color, get_palette
+
+Masks = BitmapMasks | PastedMasks | PolygonMasks | np.ndarray | torch.Tensor
 
 
 @VISUALIZERS.register_module()
@@ -21,8 +25,9 @@ class DetLocalVisualizer(Visualizer):
     Class names and colours come from `dataset_meta`, dict(classes=..., palette=...).
     """
 
-    def __init__(self, name: str = 'visualizer', image: np.ndarray | None = None, vis_backends=None,
-                 save_dir: str | None = None, bbox_color=None, text_color=None, mask_color=None,
+    def __init__(self, name: str = 'visualizer', image: np.ndarray | None = None, vis_backends: list | None = None,
+                 save_dir: str | None = None, bbox_color: str | Color | None = None,
+                 text_color: str | Color | None = None, mask_color: str | Color | None = None,
                  line_width: float | None = None, alpha: float = 0.45):
         super().__init__(name, image, vis_backends, save_dir)
         self.bbox_color = bbox_color
@@ -30,28 +35,28 @@ class DetLocalVisualizer(Visualizer):
         self.mask_color = mask_color
         self.line_width = line_width
         self.alpha = alpha
-        self._dataset_meta = {}
-        self._drawn = None
+        self._dataset_meta: dict = {}
+        self._drawn: np.ndarray | None = None
 
     @property
     def dataset_meta(self) -> dict:
         return self._dataset_meta
 
     @dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict):  # mmengine's keeps it on rank 0 alone; here every rank draws
+    def dataset_meta(self, dataset_meta: dict) -> None:  # mmengine's keeps it on rank 0 alone; here every rank draws
         self._dataset_meta = dataset_meta or {}
 
     def get_image(self) -> np.ndarray:
         """The picture that add_datasample drew last, else what was set with set_image; RGB."""
         return super().get_image() if self._drawn is None else self._drawn
 
-    def set_image(self, image: np.ndarray):
+    def set_image(self, image: np.ndarray) -> None:
         self._drawn = None
         super().set_image(image)
 
     def add_datasample(self, name: str, image: np.ndarray, data_sample: DetDataSample | None = None,
                        draw_gt: bool = True, draw_pred: bool = True, show: bool = False, wait_time: float = 0,
-                       out_file: str | None = None, pred_score_thr: float = 0.3, step: int = 0):
+                       out_file: str | None = None, pred_score_thr: float = 0.3, step: int = 0) -> None:
         """Draw the annotations (left) and the predictions (right) of an RGB image, each where there are some.
 
         The picture goes to a window for wait_time seconds (show), to out_file, or else to the visual backends.
@@ -89,11 +94,11 @@ class DetLocalVisualizer(Visualizer):
         size = int(np.clip(side / 32, 9, 22))
         return draw_labels(image, boxes, self._texts(instances, labels), colors, size, self.text_color)
 
-    def _colors(self, palette, labels):
+    def _colors(self, palette: str | Sequence | None, labels: list[int]) -> list[Color]:
         colors = get_palette(palette, max(labels) + 1)
         return [colors[label] for label in labels]
 
-    def _texts(self, instances, labels):
+    def _texts(self, instances: InstanceData, labels: list[int]) -> list[str]:
         classes = self.dataset_meta.get('classes') or ()
         texts = [classes[label] if label < len(classes) else f'class {label}' for label in labels]
         if 'scores' in instances:
@@ -102,7 +107,7 @@ class DetLocalVisualizer(Visualizer):
         return texts
 
 
-def mask_pieces(masks) -> list[tuple[np.ndarray, int, int]]:
+def mask_pieces(masks: Masks) -> list[tuple[np.ndarray, int, int]]:
     """Each mask's window as (h, w) bool with its left and top; of (N, H, W) or masks of mmdet.structures."""
     if isinstance(masks, (BitmapMasks, PastedMasks, PolygonMasks)):
         windows = masks.windows
@@ -116,11 +121,11 @@ def mask_pieces(masks) -> list[tuple[np.ndarray, int, int]]:
     return pieces
 
 
-def _shade(color, index):
+def _shade(color: Color, index: int) -> Color:
     """A color a little lighter or darker, so that neighbours of one class can be told apart."""
     factor, target = ((0, 0), (0.3, 255), (0.25, 0))[index % 3]
     return tuple(round(channel + (target - channel) * factor) for channel in color)
 
 
-def _array(values):
+def _array(values: np.ndarray | torch.Tensor) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

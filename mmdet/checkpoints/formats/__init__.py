@@ -1,5 +1,7 @@
 """Readers of foreign checkpoints, one file a source. Each has `recognizes(names)` and `convert(state, path)`."""
+from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +31,11 @@ def convert(checkpoint: dict, path: str) -> dict:
     return dict(state_dict=result.weights, meta=meta if isinstance(meta, dict) else {}, conversion=result)
 
 
-def _converted_before(checkpoint, state):
+def _converted_before(checkpoint: dict, state: Mapping[str, Any]) -> dict:
     """What tools/convert/checkpoint.py wrote tells the conventions of its weights too."""
     meta = checkpoint.get('meta')
-    told = meta.get('conventions') if isinstance(meta, dict) else None
+    meta = meta if isinstance(meta, dict) else {}
+    told = meta.get('conventions')
     known = {each.name for each in fields(Conventions)}
     if not isinstance(told, dict) or not told.keys() <= known:
         return checkpoint
@@ -43,7 +46,7 @@ def _converted_before(checkpoint, state):
     return {**checkpoint, 'conversion': conversion}
 
 
-def as_tensor(name, value, path):
+def as_tensor(name: str, value: Any, path: str) -> Any:
     """Arrays as tensors; what is no array of numbers stays."""
     if isinstance(value, Tensor):
         check_storage(name, value, path)
@@ -53,7 +56,7 @@ def as_tensor(name, value, path):
     return value
 
 
-def check_storage(name, value, path):
+def check_storage(name: str, value: Tensor, path: str) -> None:
     """A tensor may claim more values than it has, all in one place: copying it would fill the memory."""
     if value.layout is not torch.strided or value.is_meta:
         raise ValueError(f'{path}: {name} holds no values ({value.layout}, {value.device})')

@@ -1,14 +1,17 @@
 """Detectron (Caffe2): blobs such as res2_0_branch2a_w. ImageNet backbones, and Faster and Mask R-CNN with FPN."""
+from collections.abc import Collection
+from typing import Any
+
 import torch
 
-from ..conversion import Conventions, check_resnet, move_background_last, translate
+from ..conversion import Conventions, Conversion, check_resnet, move_background_last, translate
 
 SOURCE = 'Detectron'
 MEAN = (102.9801, 115.9465, 122.7717)
 BN_EPS = 1e-5  # of every batch norm here, unless the config says otherwise
 
 
-def recognizes(names):
+def recognizes(names: Collection[str]) -> bool:
     return 'conv1_w' in names or 'res2_0_branch2a_w' in names
 
 
@@ -69,7 +72,7 @@ REFUSED = [
 ]
 
 
-def convert(state, path):
+def convert(state: dict[str, Any], path: str) -> Conversion:
     """State dict of tensors -> Conversion. Raises ValueError naming the part that cannot be represented."""
     gn = any('_gn_' in name for name in state if name.startswith(('conv1', 'res')))
     detector = any(name.startswith(('fpn_', 'cls_score', 'conv_rpn')) for name in state)

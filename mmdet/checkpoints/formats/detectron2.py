@@ -1,5 +1,8 @@
 """detectron2: Faster and Mask R-CNN with FPN (FrozenBN, BN, SyncBN or GN), and its ImageNet backbones."""
-from ..conversion import Conventions, check_resnet, translate
+from collections.abc import Collection
+from typing import Any
+
+from ..conversion import Conventions, Conversion, check_resnet, translate
 
 SOURCE = 'detectron2'
 # MSRA's ImageNet weights, detectron2's default input.
@@ -8,7 +11,7 @@ RGB = dict(order='RGB', mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.3
 ASPECT_RATIOS = (0.5, 1., 2.)
 
 
-def recognizes(names):
+def recognizes(names: Collection[str]) -> bool:
     return 'stem.conv1.weight' in names or any(
         name.startswith(('backbone.bottom_up.', 'backbone.stem.', 'proposal_generator.')) for name in names)
 
@@ -74,7 +77,7 @@ REFUSED = [
 ]
 
 
-def convert(state, path):
+def convert(state: dict[str, Any], path: str) -> Conversion:
     """State dict of tensors -> Conversion. Raises ValueError naming the part that cannot be represented."""
     detector = any(name.startswith(('roi_heads.', 'proposal_generator.', 'backbone.fpn_')) for name in state)
     refused = REFUSED if detector else [rule for rule in REFUSED if 'backbone' not in rule[0]]

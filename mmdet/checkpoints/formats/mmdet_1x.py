@@ -1,5 +1,8 @@
 """mmdetection 1.x: heads outside `roi_head`, background first. 2.x and 3.x have the names used here."""
-from ..conversion import Conventions, check_resnet, move_background_last, translate
+from collections.abc import Collection
+from typing import Any
+
+from ..conversion import Conventions, Conversion, check_resnet, move_background_last, translate
 
 SOURCE = 'mmdetection 1.x'
 RULES = [
@@ -13,12 +16,12 @@ REFUSED = [
 ]
 
 
-def recognizes(names):
+def recognizes(names: Collection[str]) -> bool:
     return any(name.startswith(('bbox_head.fc_cls.', 'bbox_head.0.fc_cls.')) for name in names) and not any(
         name.startswith('roi_head.') for name in names)
 
 
-def convert(state, path):
+def convert(state: dict[str, Any], path: str) -> Conversion:
     """State dict of tensors -> Conversion. Raises ValueError naming the part that cannot be represented."""
     result = translate(SOURCE, state, path, RULES, refused=REFUSED)
     move_background_last(result, path)

@@ -1,5 +1,8 @@
 """ResNet backbones under the names of torchvision and timm (conv1, bn1, layer1.0.conv1), also of mmpretrain."""
-from ..conversion import Conventions, check_resnet, translate
+from collections.abc import Collection
+from typing import Any
+
+from ..conversion import Conventions, Conversion, check_resnet, translate
 from .torchvision import MEAN, STD
 
 SOURCE = 'ResNet'
@@ -8,13 +11,13 @@ CLASSIFIER = r'(fc|head\.fc|last_linear)\.\w+'
 DROPPED = [(CLASSIFIER, "ImageNet's classifier")]
 
 
-def recognizes(names):
+def recognizes(names: Collection[str]) -> bool:
     names = {name.removeprefix('backbone.') for name in names if not name.startswith(DETECTOR)} if not any(
         name.startswith(DETECTOR) for name in names) else set()
     return 'layer1.0.conv1.weight' in names and 'layer4.0.conv1.weight' in names
 
 
-def convert(state, path):
+def convert(state: dict[str, Any], path: str) -> Conversion:
     """State dict of tensors -> Conversion. Raises ValueError naming the part that cannot be represented."""
     names = {name.removeprefix('backbone.') for name in state}
     # timm calls every norm bn; one without running statistics is a GroupNorm.

@@ -1,7 +1,10 @@
 """torchvision: fasterrcnn_resnet50_fpn and maskrcnn_resnet50_fpn, v1 and v2, with its older and newer names."""
+from collections.abc import Collection
+from typing import Any
+
 import torch
 
-from ..conversion import Conventions, check_resnet, move_background_last, translate
+from ..conversion import Conventions, Conversion, check_resnet, move_background_last, translate
 
 SOURCE = 'torchvision'
 MEAN = tuple(255 * value for value in (0.485, 0.456, 0.406))
@@ -12,7 +15,7 @@ COCO_ROWS = [label - 1 for label in range(1, 91) if label not in UNUSED_IDS]
 BN_EPS = 1e-5
 
 
-def recognizes(names):
+def recognizes(names: Collection[str]) -> bool:
     return any(name.startswith('backbone.body.') for name in names)
 
 
@@ -55,7 +58,7 @@ REFUSED = [
 ]
 
 
-def convert(state, path):
+def convert(state: dict[str, Any], path: str) -> Conversion:
     """State dict of tensors -> Conversion. Raises ValueError naming the part that cannot be represented."""
     result = translate(SOURCE, state, path, _names(state), DROPPED, REFUSED)
     move_background_last(result, path)

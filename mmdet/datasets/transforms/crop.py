@@ -59,7 +59,7 @@ class RandomCrop(BaseTransform):
                 results['gt_bboxes'] = results['gt_masks'].get_bboxes()
         return results
 
-    def _window(self, height, width):
+    def _window(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the window, drawn where the crop_type is a range."""
         a, b = self.crop_size
         if self.crop_type == 'absolute':

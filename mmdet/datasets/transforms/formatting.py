@@ -38,7 +38,7 @@ class PackDetInputs(BaseTransform):
         return dict(inputs=inputs, data_samples=sample)
 
 
-def _pick(fields, chosen) -> InstanceData:
+def _pick(fields: dict, chosen: np.ndarray) -> InstanceData:
     picked = {name: value[chosen] for name, value in fields.items()}
     return InstanceData(**{name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
                            for name, value in picked.items()})

@@ -34,7 +34,7 @@ class LoadImageFromFile(MMCV_LoadImageFromFile):
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
-    def _read(self, path):
+    def _read(self, path: str) -> np.ndarray:
         try:
             data = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
@@ -100,7 +100,7 @@ class LoadAnnotations(BaseTransform):
             self._load_masks(instances, results)
         return results
 
-    def _load_masks(self, instances, results):
+    def _load_masks(self, instances: list[dict], results: dict) -> None:
         height, width = results['ori_shape']
         segmentations = [_segmentation(instance, results) for instance in instances]
         usable = [bool(s) and (self.poly2mask or isinstance(s, list)) for s in segmentations]
@@ -110,10 +110,10 @@ class LoadAnnotations(BaseTransform):
         if self.poly2mask:
             results['gt_masks'] = BitmapMasks(MaskWindows.draw(segmentations, height, width), height, width)
         else:
-            results['gt_masks'] = PolygonMasks(segmentations, height, width)
+            results['gt_masks'] = PolygonMasks([s for s in segmentations if isinstance(s, list)], height, width)
 
 
-def _segmentation(instance, results):
+def _segmentation(instance: dict, results: dict) -> list[np.ndarray] | dict:
     """Polygons as a list of arrays, or a compressed RLE; an empty list where no polygon has three points."""
     segmentation = instance.get('mask')
     if segmentation is None:

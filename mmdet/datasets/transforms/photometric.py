@@ -39,7 +39,7 @@ class PhotoMetricDistortion(BaseTransform):
         results['img'] = image
         return results
 
-    def _recolour(self, image, saturate, shift_hue):
+    def _recolour(self, image: np.ndarray, saturate: bool, shift_hue: bool) -> np.ndarray:
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)  # hue 0..360, saturation 0..1
         if saturate:
             hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(np.random.uniform(*self.saturation_range)), 0, 1)

@@ -1,10 +1,15 @@
 """Resizing images with their boxes and masks."""
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from mmcv.transforms import RandomChoiceResize as MMCV_RandomChoiceResize
 from mmcv.transforms import RandomResize as MMCV_RandomResize
 from mmcv.transforms import Resize as MMCV_Resize
 
 from mmdet.registry import TRANSFORMS
+
+Scale = int | tuple[int, int]  # (long side, short side) or (width, height) in pixels
 
 
 @TRANSFORMS.register_module()
@@ -31,7 +36,8 @@ class Resize(MMCV_Resize):
 class RandomResize(MMCV_RandomResize):
     """mmcv's RandomResize with the Resize above: a scale between two, or one scale times a random ratio."""
 
-    def __init__(self, scale, ratio_range=None, resize_type: str = 'mmdet.Resize', **resize_kwargs):
+    def __init__(self, scale: Scale | Sequence[Scale], ratio_range: tuple[float, float] | None = None,
+                 resize_type: str = 'mmdet.Resize', **resize_kwargs: Any):
         super().__init__(scale, ratio_range, resize_type, **resize_kwargs)
 
 
@@ -39,5 +45,5 @@ class RandomResize(MMCV_RandomResize):
 class RandomChoiceResize(MMCV_RandomChoiceResize):
     """mmcv's RandomChoiceResize with the Resize above: one of several scales."""
 
-    def __init__(self, scales, resize_type: str = 'mmdet.Resize', **resize_kwargs):
+    def __init__(self, scales: Sequence[Scale], resize_type: str = 'mmdet.Resize', **resize_kwargs: Any):
         super().__init__(scales, resize_type, **resize_kwargs)

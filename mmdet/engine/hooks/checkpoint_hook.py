@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.runner import Runner
 
 from mmdet.registry import HOOKS
 
@@ -15,7 +16,7 @@ class CheckpointHook(_CheckpointHook):
     The order is: write the new one, point `last_checkpoint` at it, only then delete what max_keep_ckpts does not keep.
     """
 
-    def _save_checkpoint_with_step(self, runner, step, meta):
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         outdated = []
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
             kept = [*self.keep_ckpt_ids, step]

@@ -1,5 +1,6 @@
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmdet.registry import HOOKS
 
@@ -11,8 +12,11 @@ class CheckInvalidLossHook(Hook):
     def __init__(self, interval: int = 50):
         self.interval = interval
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if not self.every_n_train_iters(runner, self.interval) or torch.isfinite(torch.as_tensor(outputs['loss'])):
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        if outputs is None or not self.every_n_train_iters(runner, self.interval):
+            return
+        if torch.isfinite(torch.as_tensor(outputs['loss'])):
             return
         terms = [name for name, value in outputs.items() if not torch.isfinite(torch.as_tensor(value)).all()]
         images = [getattr(sample, 'img_path', '?') for sample in (data_batch or {}).get('data_samples', [])]

@@ -1,5 +1,8 @@
+from collections.abc import Sequence
+
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmdet.registry import HOOKS
 
@@ -13,7 +16,8 @@ class MemoryProfilerHook(Hook):
     def __init__(self, interval: int = 50):
         self.interval = interval
 
-    def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train'):
+    def _after_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                    outputs: Sequence | dict | None = None, mode: str = 'train') -> None:
         if self.every_n_inner_iters(batch_idx, self.interval):
             text = f'peak memory of the process: {peak_memory()} MB'
             if torch.cuda.is_available():

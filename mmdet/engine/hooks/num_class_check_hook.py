@@ -1,4 +1,7 @@
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
 
 from mmdet.registry import HOOKS
 
@@ -7,17 +10,17 @@ from mmdet.registry import HOOKS
 class NumClassCheckHook(Hook):
     """Stops before the first step when a head's num_classes is not the number of the data set's classes."""
 
-    def before_train_epoch(self, runner):
+    def before_train_epoch(self, runner: Runner) -> None:
         check_num_classes(runner.model, runner.train_dataloader.dataset)
 
-    def before_val_epoch(self, runner):
+    def before_val_epoch(self, runner: Runner) -> None:
         check_num_classes(runner.model, runner.val_dataloader.dataset)
 
-    def before_test_epoch(self, runner):
+    def before_test_epoch(self, runner: Runner) -> None:
         check_num_classes(runner.model, runner.test_dataloader.dataset)
 
 
-def check_num_classes(model, dataset):
+def check_num_classes(model: nn.Module, dataset: BaseDataset) -> None:
     """Raise ValueError when a head of `model` and `dataset` differ in their classes. The RPN knows no classes."""
     classes = dataset.metainfo.get('classes')
     if classes is None:

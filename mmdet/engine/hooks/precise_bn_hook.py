@@ -1,9 +1,13 @@
 import contextlib
 import copy
 import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from torch import distributed as dist
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
@@ -27,20 +31,21 @@ class PreciseBNHook(Hook):
     """
     priority = 'LOW'  # before the checkpoint is written
 
-    def __init__(self, num_batches=200, interval=1, by_epoch=True):
+    def __init__(self, num_batches: int = 200, interval: int = 1, by_epoch: bool = True):
         self.num_batches = num_batches
         self.interval = interval
         self.by_epoch = by_epoch
 
-    def after_train_epoch(self, runner):
+    def after_train_epoch(self, runner: Runner) -> None:
         if self.by_epoch and self.every_n_epochs(runner, self.interval):
             self._run(runner)
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         if not self.by_epoch and self.every_n_train_iters(runner, self.interval):
             self._run(runner)
 
-    def _run(self, runner):
+    def _run(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         norms = [module for module in model.modules()
                  if isinstance(module, _BatchNorm) and module.training and module.track_running_stats]
@@ -52,7 +57,7 @@ class PreciseBNHook(Hook):
             runner.logger.info(f'Running statistics of {len(norms)} norms computed anew')
 
 
-def _another_pass(loader):
+def _another_pass(loader: DataLoader) -> Iterator[dict]:
     """Batches as `loader` gives them, without disturbing a pass that is under way."""
     batch_sampler = copy.deepcopy(loader.batch_sampler, {id(loader.dataset): loader.dataset})
     return iter(DataLoader(loader.dataset, batch_sampler=batch_sampler, num_workers=loader.num_workers,
@@ -61,7 +66,7 @@ def _another_pass(loader):
 
 
 @contextlib.contextmanager
-def _batch_statistics(norms):
+def _batch_statistics(norms: Sequence[Any]) -> Iterator[None]:
     """Let the running statistics of `norms` be those of the last batch."""
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
@@ -76,7 +81,7 @@ def _batch_statistics(norms):
             norm.recording = True
 
 
-def recompute(model, norms, batches):
+def recompute(model: BaseModel, norms: Sequence[Any], batches: Iterable[dict]) -> None:
     """Set the running statistics of `norms` to those over all of `batches`, of all processes."""
     sums = [torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms]
     counts = torch.zeros(len(norms), dtype=torch.float64)

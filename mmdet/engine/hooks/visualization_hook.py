@@ -1,10 +1,13 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import mmcv
 from mmengine.fileio import get
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
 
 
 @HOOKS.register_module()
@@ -28,11 +31,13 @@ class DetVisualizationHook(Hook):
         self.backend_args = backend_args
         self._drawn = 0
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                       outputs: Sequence[DetDataSample] = ()) -> None:
         if self.draw and batch_idx % self.interval == 0:
             self._draw(runner, outputs[0], 'val_img', None, step=runner.iter + batch_idx)
 
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                        outputs: Sequence[DetDataSample] = ()) -> None:
         if not self.draw:
             return
         for sample in outputs:
@@ -42,7 +47,7 @@ class DetVisualizationHook(Hook):
             self._drawn += 1
             self._draw(runner, sample, 'test_img', out_file, step=self._drawn)
 
-    def _draw(self, runner, sample, name, out_file, step):
+    def _draw(self, runner: Runner, sample: DetDataSample, name: str, out_file: Path | None, step: int) -> None:
         image = mmcv.imfrombytes(get(sample.img_path, backend_args=self.backend_args), channel_order='rgb')
         runner.visualizer.add_datasample(
             Path(sample.img_path).name if self.show else name, image, sample, show=self.show, wait_time=self.wait_time,

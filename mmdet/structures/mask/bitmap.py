@@ -7,7 +7,7 @@ import torch
 
 from mmdet import ops
 
-from .windows import MaskWindows, positions
+from .windows import Index, MaskWindows, positions
 
 
 class BitmapMasks:
@@ -60,7 +60,7 @@ class BitmapMasks:
     def __repr__(self) -> str:
         return f'BitmapMasks(num_masks={len(self)}, height={self.height}, width={self.width})'
 
-    def __getitem__(self, index) -> 'BitmapMasks':
+    def __getitem__(self, index: Index) -> 'BitmapMasks':
         """Masks at an integer, a slice, or an array of integers or booleans."""
         return BitmapMasks(self.windows.select(positions(index, len(self))), self.height, self.width)
 

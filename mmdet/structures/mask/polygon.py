@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .bitmap import BitmapMasks, crop_window, flip_axes
-from .windows import MaskWindows, positions
+from .windows import Index, MaskWindows, positions
 
 
 class PolygonMasks:
@@ -35,7 +35,7 @@ class PolygonMasks:
     def __repr__(self) -> str:
         return f'PolygonMasks(num_masks={len(self)}, height={self.height}, width={self.width})'
 
-    def __getitem__(self, index) -> 'PolygonMasks':
+    def __getitem__(self, index: Index) -> 'PolygonMasks':
         """Masks at an integer, a slice, or an array of integers or booleans."""
         return PolygonMasks([self.masks[i] for i in positions(index, len(self))], self.height, self.width)
 

@@ -1,10 +1,14 @@
 """Masks kept as the small windows they fill: what travels from the loader's workers and what the mask head reads."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from pycocotools import mask as mask_api
+
+# An integer, a slice, or integers or booleans.
+Index = int | slice | Sequence[int] | np.ndarray | torch.Tensor
 
 
 class MaskWindows(NamedTuple):
@@ -104,7 +108,7 @@ def _decode(rle: dict) -> tuple[np.ndarray, tuple[int, int]]:
     return np.ascontiguousarray(mask_api.decode([rle])[y:y + h, x:x + w, 0]), (x, y)
 
 
-def positions(index, length: int) -> np.ndarray:
+def positions(index: Index, length: int) -> np.ndarray:
     """Integer positions that an integer, a slice, or integers or booleans of any kind pick out of `length` items."""
     if not isinstance(index, slice):
         index = np.asarray(index)
