@@ -10,8 +10,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmdet.structures import GroundTruth
-from mmdet.structures.mask import MaskWindows
+from mmdet.structures.batch import BatchMasks, GroundTruth
 
 OBJECTS = 16  # multiples of an image's objects and of its ignored regions
 PIXELS = 1 << 18  # least space for the pixels of all masks; twice as much where that is too little, and so on
@@ -117,7 +116,7 @@ def unflatten(tensors: tuple[Tensor, ...]) -> GroundTruth:
     """The GroundTruth of `flatten`'s tensors."""
     names = [name for name in GroundTruth._fields if name != 'masks']
     masks = tensors[len(names):]
-    return GroundTruth(**dict(zip(names, tensors)), masks=MaskWindows(*masks) if masks else None)
+    return GroundTruth(**dict(zip(names, tensors)), masks=BatchMasks(*masks) if masks else None)
 
 
 def use_cuda_graphs(detector: nn.Module, options: bool | dict) -> None:
