@@ -25,8 +25,11 @@ IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tif
 class DetInferencer:
     """A detector with its pictures.
 
-    model: path of a config or a Config; may be left out for a checkpoint of ours or mmdetection's, which holds one.
-    weights: checkpoint. device: by default a GPU where there is one. palette: see init_detector.
+    Args:
+        model: path of a config or a Config; may be left out for a checkpoint of ours or mmdetection's, which holds one.
+        weights: checkpoint.
+        device: by default a GPU where there is one.
+        palette: see init_detector.
     """
 
     def __init__(self, model: str | Path | Config | None = None, weights: str | Path | None = None,

@@ -24,11 +24,18 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | N
                   device: str = 'cuda:0', cfg_options: dict | None = None) -> BaseModel:
     """Build the detector of a config, in evaluation mode.
 
-    checkpoint: path, URL or dict as read by read_checkpoint (ours, mmdetection's, Detectron's, detectron2's,
-        torchvision's); without it the weights are random.
-    palette: 'coco', 'random' or a color; 'none' takes the data set's. device: a GPU falls back to the CPU where there
-    is none. The model has `cfg` (the config) and `dataset_meta` (classes, palette).
-    Raises ValueError with a table when the checkpoint does not fit.
+    Args:
+        checkpoint: path, URL or dict as read by read_checkpoint (ours, mmdetection's, Detectron's, detectron2's,
+            torchvision's); without it the weights are random.
+        palette: 'coco', 'random' or a color; 'none' takes the data set's.
+        device: a GPU falls back to the CPU where there is none.
+        cfg_options: keys of the config to override.
+
+    Returns:
+        The model, with `cfg` (the config) and `dataset_meta` (classes, palette).
+
+    Raises:
+        ValueError: with a table when the checkpoint does not fit.
     """
     if isinstance(config, Config):
         config = config.copy()

@@ -15,19 +15,14 @@ CLS, REG, MASK = 'roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg', 'roi_
 
 @dataclass(frozen=True)
 class Conventions:
-    """How a model must see its images and boxes for the weights to be right; None: the file does not tell.
-
-    order: channels, 'RGB' or 'BGR'. mean, std: in this order, for pixels of 0 to 255. style: where the stride of a
-    bottleneck lies, 'caffe' (1x1) or 'pytorch' (3x3). aligned: of RoIAlign. box_width: 'x2 - x1' or 'x2 - x1 + 1'.
-    config: the one that says all of this.
-    """
-    order: str | None = None
-    mean: tuple[float, ...] | None = None
+    """How a model must see its images and boxes for the weights to be right; None: the file does not tell."""
+    order: str | None = None                    # of the channels, 'RGB' or 'BGR'
+    mean: tuple[float, ...] | None = None       # in this order, for pixels of 0 to 255
     std: tuple[float, ...] | None = None
-    style: str | None = None
-    aligned: bool | None = None
-    box_width: str | None = None
-    config: str | None = None
+    style: str | None = None                    # where a bottleneck strides: its 1x1 ('caffe') or 3x3 ('pytorch')
+    aligned: bool | None = None                 # of RoIAlign
+    box_width: str | None = None                # 'x2 - x1' or 'x2 - x1 + 1'
+    config: str | None = None                   # the one that says all of this
 
     def __str__(self) -> str:
         known = {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) is not None}
@@ -64,21 +59,16 @@ def _text(value: object) -> str:
 
 @dataclass
 class Conversion:
-    """What became of a foreign checkpoint.
-
-    source: its origin. part: 'detector', or 'backbone' whose names then lack `backbone.`. weights: under our names.
-    renamed: name in the file -> ours. dropped: name in the file -> why. unknown: names that stay as they are, and will
-    be left over. notes: what else a user should know. choices: number of classes -> the rows to keep for it.
-    """
-    source: str
-    part: str
-    weights: dict[str, Tensor]
-    renamed: dict[str, str] = field(default_factory=dict)
-    dropped: dict[str, str] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
+    """What became of a foreign checkpoint."""
+    source: str                                                     # its origin
+    part: str                                                       # 'detector', or 'backbone', without `backbone.`
+    weights: dict[str, Tensor]                                      # under our names
+    renamed: dict[str, str] = field(default_factory=dict)           # name in the file -> ours
+    dropped: dict[str, str] = field(default_factory=dict)           # name in the file -> why
+    unknown: list[str] = field(default_factory=list)                # names that stay as they are: nothing takes them
     conventions: Conventions = Conventions()
-    notes: list[str] = field(default_factory=list)
-    choices: dict[int, list[int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)                  # what else a user should know
+    choices: dict[int, list[int]] = field(default_factory=dict)     # number of classes -> the rows to keep for it
 
     @property
     def num_classes(self) -> int | None:
@@ -125,9 +115,15 @@ def translate(source: str, state: Mapping[str, Any], path: str, rules: Iterable[
               dropped: Iterable[tuple[str, str]] = (), refused: Iterable[tuple[str, str]] = ()) -> Conversion:
     """Rename all entries of `state`.
 
-    rules: (pattern of the whole name in the file, its name here as re.Match.expand takes it, or a function of the
-    match). dropped: (pattern, why). refused: (pattern of a part that no model here has, what it is).
-    Raises ValueError for a refused part, or when two entries get one name.
+    Args:
+        source, path: the origin and the file, for errors.
+        rules: pairs of the pattern of a whole name in the file, and its name here: text that re.Match.expand takes, or
+            a function of the match.
+        dropped: pairs of a pattern and why its entries are left out.
+        refused: pairs of the pattern of a part that no model here has, and what it is.
+
+    Raises:
+        ValueError: a refused part, or two entries of one name.
     """
     rules, dropped, refused = list(rules), list(dropped), list(refused)
     result = Conversion(source, 'detector', {})

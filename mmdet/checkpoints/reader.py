@@ -18,12 +18,19 @@ PICKLE_STARTS = (b'\x80', b'}', b']', b'(', b'c')
 def read_checkpoint(source: str | Path, map_location: str | torch.device | None = 'cpu') -> dict:
     """Read a checkpoint of ours, mmdetection, Detectron, detectron2, torchvision or timm, told by its content.
 
-    source: a path, an http(s) URL, torchvision://resnet50 or open-mmlab://detectron2/resnet50_caffe. Downloads are kept
-    in torch's cache folder ($TORCH_HOME, else ~/.cache/torch, hub/checkpoints).
-    Returns the file's dict if its names are mmdetection's already; else dict(state_dict, meta, conversion), where
-    `conversion` (Conversion) tells what became of every entry.
-    Raises FileNotFoundError when there is no such file, ValueError when it is damaged, holds something other than
-    tensors, arrays and plain data, holds no dict, or is of a model that cannot be represented here.
+    Args:
+        source: a path, an http(s) URL, torchvision://resnet50 or open-mmlab://detectron2/resnet50_caffe. Downloads are
+            kept in torch's cache folder ($TORCH_HOME, else ~/.cache/torch, hub/checkpoints).
+        map_location: where the tensors go, as torch.load takes it.
+
+    Returns:
+        The file's dict if its names are mmdetection's already; else dict(state_dict, meta, conversion), where
+        `conversion` (Conversion) tells what became of every entry.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, holds something other than tensors, arrays and plain data, holds no dict, or is of a
+            model that cannot be represented here.
     """
     path = local_file(source)
     checkpoint = read_file(path, map_location)

@@ -17,8 +17,9 @@ from .distributed import device_type
 class AmpOptimWrapper(OptimWrapper):
     """OptimWrapper whose forward runs under autocast and whose float16 gradients are scaled.
 
-    loss_scale: 'dynamic', a fixed float, or a dict of torch.amp.GradScaler's arguments; used with float16 alone.
-    dtype: 'float16' or 'bfloat16'; by default float16 on GPUs and bfloat16 on CPUs, which compute float16 slowly.
+    Args:
+        loss_scale: 'dynamic', a fixed float, or a dict of torch.amp.GradScaler's arguments; used with float16 alone.
+        dtype: 'float16' or 'bfloat16'; by default float16 on GPUs and bfloat16 on CPUs, which compute float16 slowly.
     """
 
     def __init__(self, loss_scale: str | float | dict = 'dynamic', dtype: str | torch.dtype | None = None,

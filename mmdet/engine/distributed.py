@@ -33,7 +33,10 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
                         port: int | None = None) -> None:
     """Join the group of processes that `launcher` started.
 
-    backend: used on GPUs; CPUs talk through gloo. timeout: seconds. port: of rank 0; by default $MASTER_PORT or 29500.
+    Args:
+        backend: used on GPUs; CPUs talk through gloo.
+        timeout: seconds.
+        port: of rank 0; by default $MASTER_PORT or 29500.
     """
     if launcher not in VARIABLES:
         raise ValueError(f'unknown launcher {launcher!r}; known: none, {", ".join(VARIABLES)}')

@@ -81,11 +81,10 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
     """Trains for max_iters, passing over the data as often as that takes."""
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, *args: Any, **kwargs: Any):
-        if isinstance(dataloader, dict):
-            dataloader = runner.build_dataloader(
-                dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
-        super().__init__(runner, _NotYet(dataloader), *args, **kwargs)
-        self.dataloader: Any = dataloader
+        loader: Any = dataloader if not isinstance(dataloader, dict) else runner.build_dataloader(
+            dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
+        super().__init__(runner, _NotYet(loader), *args, **kwargs)
+        self.dataloader = loader
 
     def run(self) -> nn.Module:
         self.runner.call_hook('before_train')

@@ -20,9 +20,14 @@ Masks = BitmapMasks | PastedMasks | PolygonMasks | np.ndarray | torch.Tensor
 class DetLocalVisualizer(Visualizer):
     """Draws annotations and predictions, and hands pictures and scalars to the visual backends.
 
-    bbox_color, mask_color, text_color: one colour for all, (R, G, B) or a name; by default the class's, and black or
-    white for the text. line_width: pixels, by default fitted to the image. alpha: opacity of the masks.
     Class names and colours come from `dataset_meta`, dict(classes=..., palette=...).
+
+    Args:
+        bbox_color, mask_color, text_color: one colour for all, (R, G, B) or a name; by default the class's, and black
+            or white for the text.
+        line_width: pixels, by default fitted to the image.
+        alpha: opacity of the masks.
+        name, image, vis_backends, save_dir: those of mmengine's Visualizer.
     """
 
     def __init__(self, name: str = 'visualizer', image: np.ndarray | None = None, vis_backends: list | None = None,

@@ -12,8 +12,9 @@ Color = tuple[int, ...]  # R, G, B
 def get_palette(palette: str | Sequence[Any] | None, num_classes: int) -> list[Color]:
     """At least `num_classes` RGB colours, 0 to 255.
 
-    palette: a list of colours (repeated when it is too short), one colour as a tuple or a name, or None or 'random' for
-    generated ones, whose neighbours in the list are far apart in hue.
+    Args:
+        palette: a list of colours (repeated when it is too short), one colour as a tuple or a name, or None or 'random'
+            for generated ones, whose neighbours in the list are far apart in hue.
     """
     if palette is None or palette == 'random':
         return [_generated(i) for i in range(num_classes)]

@@ -11,6 +11,7 @@ from ..conversion import Conventions, Conversion
 from ..weights import weights_of
 from . import detectron, detectron2, mmdet_1x, resnet, torchvision
 
+__all__ = ['convert']
 READERS = (detectron, detectron2, torchvision, mmdet_1x, resnet)
 
 

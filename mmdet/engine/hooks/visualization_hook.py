@@ -14,10 +14,13 @@ from mmdet.structures import DetDataSample
 class DetVisualizationHook(Hook):
     """Draws predictions beside the ground truth during validation and test; off unless `draw`.
 
-    interval: every how many validation batches the first image is drawn; a test draws all.
-    score_thr: least score of a drawn prediction. show, wait_time: in a window, for so many seconds.
-    test_out_dir: folder for the pictures of a test, under work_dir/timestamp unless absolute; else the visual backends
-    take them.
+    Args:
+        interval: every how many validation batches the first image is drawn; a test draws all.
+        score_thr: least score of a drawn prediction.
+        show, wait_time: in a window, for so many seconds.
+        test_out_dir: folder for the pictures of a test, under work_dir/timestamp unless absolute; else the visual
+            backends take them.
+        backend_args: how mmengine.fileio reads the images.
     """
 
     def __init__(self, draw: bool = False, interval: int = 50, score_thr: float = 0.3, show: bool = False,

@@ -14,11 +14,10 @@ Index = int | slice | Sequence[int] | np.ndarray | torch.Tensor
 class MaskWindows(NamedTuple):
     """N masks, each cut to its tight window, row-major, one after the other.
 
-    pixels: (P,) uint8, 0 or 1. boxes: (N, 4) int64 windows x1, y1, x2, y2 in the image (x2, y2 outside); an empty mask
-    has the window 0, 0, 0, 0 and no pixels.
+    An empty mask has the window 0, 0, 0, 0 and no pixels.
     """
-    pixels: np.ndarray
-    boxes: np.ndarray
+    pixels: np.ndarray      # (P,) uint8, 0 or 1
+    boxes: np.ndarray       # (N, 4) int64, x1, y1, x2, y2 in the image, x2 and y2 outside the window
 
     @classmethod
     def pack(cls, pieces: Iterable[np.ndarray], corners: Iterable[tuple[int, int]]) -> 'MaskWindows':
