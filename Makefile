@@ -11,7 +11,7 @@ SOURCES := $(shell find mmdet/ops/csrc -type f)
 
 help:
 	@echo 'make demo      train Mask R-CNN on generated images, on this CPU, and draw what it finds'
-	@echo 'make test      lint and tests, in two processes (WORKERS=2)'
+	@echo 'make test      lint, types and tests, in two processes (WORKERS=2)'
 	@echo 'make install   make .venv only'
 	@echo 'make release   build sdist and wheel into dist/, try the wheel on Python 3.10 and 3.14 (PYTHONS) and'
 	@echo '               PyTorch 2.10 and the newest (TORCHES)'
@@ -22,6 +22,7 @@ demo: install
 
 test: install
 	$(BIN)/ruff check
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 release: install

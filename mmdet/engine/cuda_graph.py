@@ -4,13 +4,15 @@ With few images a GPU the host cannot launch kernels as fast as the GPU runs the
 a batch; to keep shapes few, images are padded to multiples of `size_divisor` and objects to multiples of 16.
 """
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmdet.structures.batch import BatchMasks, GroundTruth
+from mmdet.structures import BatchMasks, GroundTruth
 
 OBJECTS = 16  # multiples of an image's objects and of its ignored regions
 PIXELS = 1 << 18  # least space for the pixels of all masks; twice as much where that is too little, and so on
@@ -34,8 +36,10 @@ class GraphedLoss:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f'cuda_graph: {name} must be a whole number above 0, not {value!r}')
         self.detector, self.size_divisor, self.max_graphs = detector, size_divisor, max_graphs
-        self._loss = detector.loss
-        self._graphs, self._seen, self._pool = {}, set(), None
+        self._loss: Callable[..., dict[str, Tensor]] = detector.loss  # type: ignore[assignment]
+        self._graphs: dict[tuple, tuple[tuple[str, ...], Callable]] = {}
+        self._seen: set[tuple] = set()
+        self._pool: Any = None
 
     def __call__(self, inputs: Tensor, gt: GroundTruth) -> dict[str, Tensor]:
         """The losses, 0-dim, by name."""
@@ -54,7 +58,7 @@ class GraphedLoss:
         # A copy: the graph's own outputs are overwritten by its next run.
         return {name: value.clone() for name, value in zip(names, graph(*tensors), strict=True)}
 
-    def _record(self, tensors):
+    def _record(self, tensors: list[Tensor]) -> tuple[tuple[str, ...], Callable]:
         print_log(f'A CUDA graph is recorded for batches of {tuple(tensors[0].shape)}', logger='current',
                   level=logging.INFO)
         step = _Loss(self.detector, self._loss)
@@ -76,12 +80,12 @@ class GraphedLoss:
 class _Loss(nn.Module):
     """The losses as a module from tensors to tensors."""
 
-    def __init__(self, detector, loss):
+    def __init__(self, detector: nn.Module, loss: Callable[..., dict[str, Tensor]]):
         super().__init__()
         self.detector, self.loss = detector, loss
-        self.names = ()
+        self.names: tuple[str, ...] = ()
 
-    def forward(self, inputs, *tensors):
+    def forward(self, inputs: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         losses = self.loss(inputs, unflatten(tensors))
         self.names = tuple(losses)
         return tuple(losses.values())
@@ -98,9 +102,9 @@ def pad(inputs: Tensor, gt: GroundTruth, size_divisor: int) -> tuple[Tensor, Gro
         while space < len(masks.pixels):
             space *= 2
         # As many windows as there are rows for objects, one more for those without.
-        masks = type(masks)(F.pad(masks.pixels, (0, space - len(masks.pixels))),
-                            F.pad(masks.boxes, (0, 0, 0, gt.valid.shape[0] * (gt.valid.shape[1] + more) -
-                                                len(masks.boxes))))
+        masks = BatchMasks(F.pad(masks.pixels, (0, space - len(masks.pixels))),
+                           F.pad(masks.boxes, (0, 0, 0, gt.valid.shape[0] * (gt.valid.shape[1] + more) -
+                                               len(masks.boxes))))
     return inputs, gt._replace(
         boxes=F.pad(gt.boxes, (0, 0, 0, more)), labels=F.pad(gt.labels, (0, more)), valid=F.pad(gt.valid, (0, more)),
         ignored=F.pad(gt.ignored, (0, 0, 0, -gt.ignored.shape[1] % OBJECTS)), mask_rows=F.pad(gt.mask_rows, (0, more)),
@@ -136,4 +140,4 @@ def use_cuda_graphs(detector: nn.Module, options: bool | dict) -> None:
                          'a graph cannot repeat')
     if options is not True and (not isinstance(options, dict) or not options.keys() <= {'size_divisor', 'max_graphs'}):
         raise ValueError(f'cuda_graph={options!r} must be True, False or a dict of size_divisor and max_graphs')
-    detector.loss = GraphedLoss(detector, **({} if options is True else options))
+    detector.loss = GraphedLoss(detector, **({} if options is True else options))  # type: ignore[assignment, arg-type]

@@ -14,7 +14,6 @@ PRIVATE_NAMES = {
     'mmengine.hooks:CheckpointHook': ('_save_checkpoint_with_step',),
     'mmengine.hooks:Hook': ('_after_iter',),
     'mmengine.logging:MessageHub': ('_get_valid_value', '_log_scalars', '_set_resumed_keys'),
-    'mmengine.model:BaseDataPreprocessor': ('_non_blocking',),
     'mmengine.model:BaseModel': ('_run_forward',),
     'mmengine.model:BaseModule': ('_params_init_info',),
     'mmengine.optim:OptimWrapper': ('_clip_grad', '_inner_count'),

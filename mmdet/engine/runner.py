@@ -1,6 +1,5 @@
 """The Runner: mmengine's, on any number of CPU processes or GPUs, with exact resume and named misfits."""
 import functools
-import importlib.util
 import inspect
 import os
 import re
@@ -32,11 +31,8 @@ from .loops import EpochBasedTrainLoop
 from .machine import describe_machine
 from .random_state import gather_random_states, set_random_state
 from .running_statistics import average_running_statistics
+from .visual_backends import check_packages
 
-# What the visual backends log through, to say so before a training starts.
-BACKEND_PACKAGES = {'TensorboardVisBackend': 'tensorboard', 'WandbVisBackend': 'wandb', 'MLflowVisBackend': 'mlflow',
-                    'ClearMLVisBackend': 'clearml', 'NeptuneVisBackend': 'neptune', 'DVCLiveVisBackend': 'dvclive',
-                    'AimVisBackend': 'aim'}
 # mmengine warns the user of its own use of a class of its own, and lists every parameter with paramwise_cfg.
 NOISE = re.compile('"(FileClient|HardDiskBackend)"|^paramwise_options|is skipped since its requires_grad=False$')
 # Hooks that every run has unless its config sets them to None.
@@ -129,11 +125,7 @@ class Runner(_Runner):
         return '\n'.join(f'    {type(hook).__name__:<24} {hook.priority}' for hook in self.hooks)
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
-        for backend in (visualizer or {}).get('vis_backends') or [] if isinstance(visualizer, dict) else []:
-            package = BACKEND_PACKAGES.get(backend.get('type', '')) if isinstance(backend, dict) else None
-            if package and importlib.util.find_spec(package) is None:
-                raise ImportError(f'visualizer.vis_backends names {backend["type"]}, which needs a package that is not '
-                                  f'installed: pip install {package}. To go without: --cfg-options visualizer=None')
+        check_packages(visualizer)
         return super().build_visualizer(visualizer)
 
     def test(self) -> dict[str, float]:

@@ -1,5 +1,5 @@
-from .batch import GroundTruth
+from .batch import BatchMasks, GroundTruth
 from .boxes import box_area, box_iou, clip_boxes
 from .det_data_sample import DetDataSample, SampleList
 
-__all__ = ['DetDataSample', 'GroundTruth', 'SampleList', 'box_area', 'box_iou', 'clip_boxes']
+__all__ = ['BatchMasks', 'DetDataSample', 'GroundTruth', 'SampleList', 'box_area', 'box_iou', 'clip_boxes']

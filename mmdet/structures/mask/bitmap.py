@@ -116,7 +116,7 @@ class BitmapMasks:
         inds = torch.as_tensor(inds, dtype=torch.int64, device=device)
         images = self.to_tensor(torch.float32, device)[inds, None]
         rois = torch.cat([torch.arange(len(bboxes), device=device, dtype=torch.float32)[:, None], bboxes], dim=1)
-        values = ops.roi_align(images, rois, tuple(out_shape), 1.0, 0, True)[:, 0].cpu().numpy()
+        values = ops.roi_align(images, rois, (out_shape[0], out_shape[1]), 1.0, 0, True)[:, 0].cpu().numpy()
         return BitmapMasks(values >= 0.5, *out_shape)
 
     @property
