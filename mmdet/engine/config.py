@@ -1,6 +1,7 @@
 """Reading configs: from a file, or from the text that a checkpoint holds."""
 import ast
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from mmengine.config import Config
 def read_config(path: str, options: dict | None = None) -> Config:
     """Read a config file and override keys of it. Raises FileNotFoundError or ValueError that names the file."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f'config {path} does not exist')
+        known = {config.name.replace('-', '_'): config.name for config in Path(path).parent.glob('*.py')}
+        near = [known[name] for name in get_close_matches(Path(path).name.replace('-', '_'), known, n=3)]
+        raise FileNotFoundError(f'config {path} does not exist' + f'; did you mean {" or ".join(near)}?' * bool(near))
     try:
         cfg = Config.fromfile(path)
     except SyntaxError as error:

@@ -68,6 +68,13 @@ def test_short_name():
     assert short.to_dict() == long.to_dict()
 
 
+def test_a_wrong_name_is_told_the_nearest_ones():
+    with pytest.raises(FileNotFoundError, match='did you mean .*mask-rcnn_r101_fpn_2x_coco.py'):
+        read_config(str(ROOT / 'configs/mask_rcnn/mask_rcnn_r101_fpn_2x.py'))
+    with pytest.raises(FileNotFoundError, match='nothing.py does not exist$'):
+        read_config(str(ROOT / 'nowhere/nothing.py'))
+
+
 def test_others_inherit_from_the_installed_package(tmp_path):
     path = tmp_path / 'mine.py'
     path.write_text("_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'\n"
