@@ -35,7 +35,7 @@ def test_links_and_names(page):
             assert target.exists(), f'link to {link}'
             assert not heading or heading in anchors(target), f'link to {link}'
     for path in re.findall(rf'(?<![\w/.{{-])(?:\./)?((?:{FOLDERS})/[\w./*+-]*\w)', text):
-        assert any(ROOT.glob(path)), f'no {path}'
+        assert any(ROOT.glob(path.replace('NAME', '*'))), f'no {path}'
     for config in re.findall(r'`([\w*-]+\.py)`', text) if page.parent.parent.name == 'configs' else []:
         assert any(page.parent.glob(config)), f'no {config}'
     for config in re.findall(r"mmdet::([\w./+-]+)", text):
