@@ -26,8 +26,9 @@ mkdir "$work/source" "$work/built"
 git archive HEAD | tar -x -C "$work/source"
 
 echo "== mmdet-norms $version: sdist, and the wheel from it"
-"$uv" build --python .venv/bin/python --no-build-isolation --out-dir "$work/built" "$work/source"
-"$uv" tool run abi3audit --strict --assume-minimum-abi3 3.10 "$work"/built/*.whl
+MMDET_OPS=mmdet "$uv" build --python .venv/bin/python --no-build-isolation --out-dir "$work/built" "$work/source" \
+  > "$work/build.log" 2>&1 || { tail -n 50 "$work/build.log"; exit 1; }
+"$uv" tool run abi3audit --summary --strict --assume-minimum-abi3 3.10 "$work"/built/*.whl
 rm -rf dist
 mkdir dist
 cp "$work"/built/*.tar.gz dist
