@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tif
 
 
 class DetInferencer:
-    """A detector with its pictures.
+    """A detector that reads pictures and writes drawings and JSON files.
 
     Args:
         model: path of a config or a Config; may be left out for a checkpoint of ours or mmdetection's, which holds one.
@@ -56,8 +56,8 @@ class DetInferencer:
         """Detect on a path, a URL, a folder, a (H, W, 3) uint8 BGR array, or a list of these.
 
         Returns dict(predictions=..., visualization=...): per image a dict of labels, scores, bboxes (xyxy pixels) and
-        masks (COCO's RLE), or its DetDataSample (return_datasamples); and with return_vis, show or out_dir the RGB
-        drawings of what scores above pred_score_thr, else [].
+        masks (COCO's RLE), or its DetDataSample (return_datasamples). With return_vis, show or out_dir `visualization`
+        has the RGB drawings of what scores above pred_score_thr, else it is [].
         out_dir gets vis/NAME.jpg unless no_save_vis, and preds/NAME.json unless no_save_pred.
         """
         images = self._list(inputs)

@@ -94,7 +94,7 @@ def with_bitmaps(sample: DetDataSample) -> DetDataSample:
 
 class TestPipeline:
     """A config's test pipeline for images that have no annotations: path, URL or BGR array -> packed dict."""
-    __test__ = False  # not a test of pytest's
+    __test__ = False  # pytest must not collect it
 
     def __init__(self, cfg: Config):
         if cfg.get('test_dataloader') is None:

@@ -68,7 +68,7 @@ class CocoDataset(BaseDataset):
                 for image in data['images']]
 
     def _match_classes(self, categories: list[dict]) -> dict[int, int]:
-        """Label of each category id; settles which classes the data set has."""
+        """Label of each category id. Sets the classes of the data set."""
         names = tuple(category['name'] for category in categories)
         if not self._classes_given and not set(names) <= set(self._metainfo['classes']):
             self._metainfo.update(classes=names, palette=_palette(len(names)))
@@ -86,7 +86,7 @@ class CocoDataset(BaseDataset):
                 for category in categories if category['name'] in label_of_name}
 
     def filter_data(self) -> list[dict]:
-        """Leave out, except in test mode, images that filter_cfg does not want."""
+        """Drop the images that filter_cfg rules out, except in test mode."""
         cfg = self.filter_cfg or {}
         annotated, self._annotated = self._annotated or set(), None
         if self.test_mode or not cfg:
@@ -106,7 +106,7 @@ class CocoDataset(BaseDataset):
 
     def prepare_data(self, idx: int) -> dict | None:
         if get_worker_info() is not None:
-            cv2.setNumThreads(0)  # the workers are the parallelism; threads of cv2 in each would fight over the cores
+            cv2.setNumThreads(0)  # the workers run in parallel; threads of cv2 in each would compete for the cores
         return super().prepare_data(idx)
 
 

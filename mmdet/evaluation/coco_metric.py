@@ -27,10 +27,10 @@ class CocoMetric(BaseMetric):
     Args:
         ann_file: COCO-format ground truth; without it the `instances` in the samples' metainfo are the ground truth.
         metric: 'bbox', 'segm', 'proposal' or a list of them.
-        classwise: also a table of classes, and {class}_precision (segm_{class}_precision) among the figures.
+        classwise: also print a table of the classes, and report {class}_precision (segm_{class}_precision).
         proposal_nums: limits of detections an image; AP is taken at 100 where it is among them.
-        iou_thrs: IoU thresholds, else 0.5, 0.55, ..., 0.95.
-        metric_items: figures to report, else the six APs (for 'proposal' the ARs).
+        iou_thrs: IoU thresholds; by default 0.5, 0.55, ..., 0.95.
+        metric_items: figures to report; by default the six APs (for 'proposal' the ARs).
         format_only: only write the result files, no evaluation.
         outfile_prefix: write PREFIX.bbox.json and PREFIX.segm.json, in COCO's result format.
         backend_args: how mmengine.fileio reads ann_file.
@@ -141,7 +141,7 @@ class CocoMetric(BaseMetric):
 
 
 def encode_masks(masks: PastedMasks | torch.Tensor | list[dict]) -> list[dict]:
-    """RLEs, with text counts, of PastedMasks or of masks (N, H, W) bool or uint8; RLEs are handed through."""
+    """RLEs, with text counts, of PastedMasks or of masks (N, H, W) bool or uint8; RLEs are returned as they are."""
     if isinstance(masks, PastedMasks):
         return masks.rles()
     if not isinstance(masks, torch.Tensor):

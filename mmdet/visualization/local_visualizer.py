@@ -52,7 +52,7 @@ class DetLocalVisualizer(Visualizer):
         self._dataset_meta = dataset_meta or {}
 
     def get_image(self) -> np.ndarray:
-        """The picture that add_datasample drew last, else what was set with set_image; RGB."""
+        """The RGB picture that add_datasample drew last, or the one set with set_image."""
         return super().get_image() if self._drawn is None else self._drawn
 
     def set_image(self, image: np.ndarray) -> None:
