@@ -97,7 +97,7 @@ def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_rat
         if feature.device != rois.device:
             raise ValueError(f'roi_align: features are on {feature.device}, rois on {rois.device}')
     rois = rois.to(torch.float64 if first.dtype == torch.float64 else torch.float32)
-    scales = [float(scale) for scale in spatial_scales]
+    scales = list(map(float, spatial_scales))
     compute = torch.ops.mmdet.roi_align if SERVED[rois.device.type] else _slow
     return compute(features, rois, levels, scales, height, width, max(sampling_ratio, 0), aligned)
 

@@ -9,7 +9,8 @@ from mmdet.registry import HOOKS
 from ..distributed import unwrap
 
 
-def _cbn_layers(runner: Runner) -> list[Any]:
+def _norms(runner: Runner) -> list[Any]:
+    """Those that want to know how long an epoch is."""
     return [module for module in runner.model.modules() if hasattr(module, 'set_epoch_length')]
 
 
@@ -25,7 +26,7 @@ class CBNHook(Hook):
         self._gathered: list[dict] | None = []
 
     def before_run(self, runner: Runner) -> None:
-        if not (dist.is_initialized() and dist.get_world_size() > 1 and _cbn_layers(runner)):
+        if not (dist.is_initialized() and dist.get_world_size() > 1 and _norms(runner)):
             return
         save_checkpoint = runner.save_checkpoint
 
@@ -35,7 +36,7 @@ class CBNHook(Hook):
         runner.save_checkpoint = save_with_histories
 
     def before_train(self, runner: Runner) -> None:
-        for layer in _cbn_layers(runner):
+        for layer in _norms(runner):
             layer.set_epoch_length(len(runner.train_dataloader))
 
     @staticmethod

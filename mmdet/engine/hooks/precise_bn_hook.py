@@ -20,10 +20,11 @@ from ..random_state import get_random_state, set_random_state
 
 @HOOKS.register_module()
 class PreciseBNHook(Hook):
-    """Computes the running statistics of BN, SyncBN and CBN anew, before the checkpoint and the validation.
+    """Computes the running statistics of all batch norms anew, before the checkpoint and the validation.
 
     They become mean and variance over `num_batches` training batches of every process with today's weights, in place of
-    a moving average over past weights. Weights, random numbers, frozen layers and CBN's history are left alone.
+    a moving average over past weights. Weights, random numbers, frozen layers and what else a norm stores (CBN's
+    history) are left alone.
 
     Args:
         num_batches: at most; an epoch ends it too.
@@ -69,15 +70,18 @@ def _another_pass(loader: DataLoader) -> Iterator[dict]:
 def _batch_statistics(norms: Sequence[Any]) -> Iterator[None]:
     """Let the running statistics of `norms` be those of the last batch."""
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    recording = [norm for norm in norms if hasattr(norm, 'recording')]
     for norm in norms:
         norm.momentum = 1.
-        norm.recording = False  # of CBN
+    for norm in recording:
+        norm.recording = False
     try:
         yield
     finally:
         for norm, (momentum, batches) in zip(norms, before, strict=True):
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(batches)
+        for norm in recording:
             norm.recording = True
 
 

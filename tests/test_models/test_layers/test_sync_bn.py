@@ -3,10 +3,14 @@ import logging
 
 import pytest
 import torch
+from fake_cuda import Transfers, backward, move
+from torch import distributed as dist
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from two_processes import run
 
-from mmdet.models.layers import ConvModule, sync_bn
+from mmdet.models.layers import ConvModule, SyncBN, sync_bn
 
 ROWS = [(3, 3), (5, 1), (0, 4), (4, 0), (0, 0)]
 
@@ -88,3 +92,22 @@ def test_one_gpu_process_is_batch_norm():
     x = batch(4).cuda()
     results = forward_backward(model('SyncBN').cuda(), x), forward_backward(model('BN').cuda(), x)
     torch.testing.assert_close(results[0]['grad_x'], results[1]['grad_x'])
+
+
+@pytest.mark.parametrize('rows', [2, 0])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+def test_two_gpu_processes_wait_for_no_device(rows, dtype):
+    """With shapes alone: FakeTensorMode refuses to tell a value, `Transfers` notes copies between host and device."""
+    if not torch.backends.cuda.is_built():
+        pytest.skip('a PyTorch without CUDA aborts where a tensor said to be there needs a gradient')
+    dist.init_process_group('fake', store=FakeStore(), rank=0, world_size=2)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), Transfers() as transfers:
+            norm = move(SyncBN(8))
+            y = torch.empty(rows, 8, 5, 4, device='cuda', dtype=dtype, requires_grad=True)
+            out = norm(y)
+            backward(out.float().sum())
+        assert not transfers.lines
+        assert out.dtype == dtype and out.shape == y.shape == y.grad.shape and norm.weight.grad.shape == (8,)
+    finally:
+        dist.destroy_process_group()
