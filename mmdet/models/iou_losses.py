@@ -2,7 +2,7 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmdet.registry import MODELS
 from mmdet.structures.boxes import box_area
@@ -10,14 +10,14 @@ from mmdet.structures.boxes import box_area
 from .losses import weighted_mean
 
 
-def overlap(pred, target):
+def overlap(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Areas (...) of the intersection and the union of each pair of boxes (..., 4)."""
     corners = torch.minimum(pred[..., 2:], target[..., 2:]), torch.maximum(pred[..., :2], target[..., :2])
     intersection = (corners[0] - corners[1]).clamp(min=0).prod(-1)
     return intersection, box_area(pred) + box_area(target) - intersection
 
 
-def enclosure(pred, target):
+def enclosure(pred: Tensor, target: Tensor) -> Tensor:
     """Width and height (..., 2) of the least box around each pair of boxes (..., 4)."""
     return torch.maximum(pred[..., 2:], target[..., 2:]) - torch.minimum(pred[..., :2], target[..., :2])
 
@@ -31,12 +31,13 @@ class BoxLoss(nn.Module):
     """
     compares_boxes = True
 
-    def __init__(self, eps=1e-6, loss_weight=1.0):
+    def __init__(self, eps: float = 1e-6, loss_weight: float = 1.0):
         super().__init__()
         self.eps = eps
         self.loss_weight = loss_weight
 
-    def forward(self, pred, target, weight=None, avg_factor=None):
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None) -> Tensor:
         """Scalar loss of `pred` and `target` (..., 4); `weight` (..., 1) of each row."""
         return self.loss_weight * weighted_mean(self.compare(pred.float(), target), weight, avg_factor)
 
@@ -45,13 +46,13 @@ class BoxLoss(nn.Module):
 class IoULoss(BoxLoss):
     """-log(IoU) with mode 'log', 1 - IoU with 'linear', 1 - IoU^2 with 'square' (UnitBox, arXiv 1608.01471)."""
 
-    def __init__(self, mode='log', eps=1e-6, loss_weight=1.0):
+    def __init__(self, mode: str = 'log', eps: float = 1e-6, loss_weight: float = 1.0):
         super().__init__(eps, loss_weight)
         if mode not in ('log', 'linear', 'square'):
             raise ValueError(f"IoULoss: unknown mode {mode!r}; known: 'log', 'linear', 'square'")
         self.mode = mode
 
-    def compare(self, pred, target):
+    def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         intersection, union = overlap(pred, target)
         iou = (intersection / union.clamp(min=self.eps)).clamp(min=self.eps)[..., None]
         return -iou.log() if self.mode == 'log' else 1 - (iou if self.mode == 'linear' else iou.square())
@@ -61,7 +62,7 @@ class IoULoss(BoxLoss):
 class GIoULoss(BoxLoss):
     """1 - IoU + the share of the enclosing box that neither covers (arXiv 1902.09630)."""
 
-    def compare(self, pred, target):
+    def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         intersection, union = overlap(pred, target)
         around = enclosure(pred, target).prod(-1).clamp(min=self.eps)
         return (1 - intersection / union.clamp(min=self.eps) + (around - union) / around)[..., None]
@@ -71,10 +72,10 @@ class GIoULoss(BoxLoss):
 class DIoULoss(BoxLoss):
     """1 - IoU + squared distance of the centres over that of the enclosing box's corners (arXiv 1911.08287)."""
 
-    def compare(self, pred, target):
+    def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         return self.distance(pred, target)[0]
 
-    def distance(self, pred, target):
+    def distance(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (..., 1) and IoU (..., 1)."""
         intersection, union = overlap(pred, target)
         iou = intersection / (union + self.eps)
@@ -87,7 +88,7 @@ class DIoULoss(BoxLoss):
 class CIoULoss(DIoULoss):
     """DIoULoss + how far the aspect ratios differ, where boxes overlap by half; at most 2 (arXiv 1911.08287)."""
 
-    def compare(self, pred, target):
+    def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         loss, iou = self.distance(pred, target)
         width, other_width = (boxes[..., 2:3] - boxes[..., :1] for boxes in (pred, target))
         height, other_height = (boxes[..., 3:] - boxes[..., 1:2] + self.eps for boxes in (pred, target))
@@ -105,11 +106,11 @@ class BoundedIoULoss(BoxLoss):
         beta: the smooth L1's; below it the loss is quadratic.
     """
 
-    def __init__(self, beta=.2, eps=1e-3, loss_weight=1.0):
+    def __init__(self, beta: float = .2, eps: float = 1e-3, loss_weight: float = 1.0):
         super().__init__(eps, loss_weight)
         self.beta = beta
 
-    def compare(self, pred, target):
+    def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         size, goal = (boxes[..., 2:] - boxes[..., :2] for boxes in (pred, target))
         away = (target[..., :2] + target[..., 2:] - pred[..., :2] - pred[..., 2:]).abs()  # twice the centres' distance
         shifted = 1 - ((goal - away) / (goal + away + self.eps)).clamp(min=0)

@@ -1,19 +1,21 @@
 """Losses over rows, some of them padding: sum(weight * loss) / avg_factor, in float32."""
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdet.registry import MODELS
 
 
-def weighted_mean(loss, weight, avg_factor):
+def weighted_mean(loss: Tensor, weight: Tensor | None, avg_factor: float | Tensor | None) -> Tensor:
     """Scalar: sum of `loss` times `weight` (broadcast; None is 1) over `avg_factor` (None: the number of elements)."""
     if weight is not None:
         loss = loss * weight
     return loss.sum() / (max(loss.numel(), 1) if avg_factor is None else avg_factor)
 
 
-def build_box_loss(cfg, reg_decoded_bbox, head):
+def build_box_loss(cfg: dict, reg_decoded_bbox: bool, head: str) -> nn.Module:
     """The loss that a head's `loss_bbox` names; ValueError where it compares boxes and the head gives it offsets."""
     loss = MODELS.build(cfg)
     if getattr(loss, 'compares_boxes', False) and not reg_decoded_bbox:
@@ -22,7 +24,7 @@ def build_box_loss(cfg, reg_decoded_bbox, head):
     return loss
 
 
-def accuracy(scores, labels, weight):
+def accuracy(scores: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     """Percent, 0-dim: how many rows of (N, C) `scores` are highest at their label, over rows of non-zero `weight`."""
     hit = (scores.argmax(dim=1) == labels).float() * weight
     return 100 * hit.sum() / weight.sum().clamp(min=1)
@@ -39,7 +41,8 @@ class CrossEntropyLoss(nn.Module):
         loss_weight: factor of the result.
     """
 
-    def __init__(self, use_sigmoid=False, use_mask=False, class_weight=None, loss_weight=1.0):
+    def __init__(self, use_sigmoid: bool = False, use_mask: bool = False, class_weight: Sequence[float] | None = None,
+                 loss_weight: float = 1.0):
         super().__init__()
         if use_sigmoid and use_mask:
             raise ValueError('CrossEntropyLoss takes use_sigmoid or use_mask, not both')
@@ -49,7 +52,8 @@ class CrossEntropyLoss(nn.Module):
         self.register_buffer('class_weight', weights, persistent=False)
         self.loss_weight = loss_weight
 
-    def forward(self, pred, target, weight=None, avg_factor=None):
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None) -> Tensor:
         """Scalar loss.
 
         Args:
@@ -75,11 +79,12 @@ class CrossEntropyLoss(nn.Module):
 class L1Loss(nn.Module):
     """Mean absolute difference times `loss_weight`."""
 
-    def __init__(self, loss_weight=1.0):
+    def __init__(self, loss_weight: float = 1.0):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, pred, target, weight=None, avg_factor=None):
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None) -> Tensor:
         """Scalar loss of `pred` and `target` (N, 4); `weight` broadcasts against them."""
         return self.loss_weight * weighted_mean((pred.float() - target).abs(), weight, avg_factor)
 
@@ -88,14 +93,15 @@ class L1Loss(nn.Module):
 class SmoothL1Loss(nn.Module):
     """0.5 d^2 / beta below `beta`, d - beta / 2 above, for d the absolute difference (Fast R-CNN, arXiv 1504.08083)."""
 
-    def __init__(self, beta=1.0, loss_weight=1.0):
+    def __init__(self, beta: float = 1.0, loss_weight: float = 1.0):
         super().__init__()
         if beta <= 0:
             raise ValueError(f'SmoothL1Loss needs beta > 0, not {beta}; use L1Loss for beta = 0')
         self.beta = beta
         self.loss_weight = loss_weight
 
-    def forward(self, pred, target, weight=None, avg_factor=None):
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None) -> Tensor:
         """Scalar loss of `pred` and `target` (N, 4); `weight` broadcasts against them."""
         loss = F.smooth_l1_loss(pred.float(), target, beta=self.beta, reduction='none')
         return self.loss_weight * weighted_mean(loss, weight, avg_factor)

@@ -3,10 +3,11 @@
 Shapes: image (B, 3, H, W); stage i of 1..4 gives (B, base_channels * 2^(i-1) * expansion, H / 2^(i+1), W / 2^(i+1)).
 """
 import logging
+from collections.abc import Sequence
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmdet.models.layers import build_conv_layer, build_norm_layer, conv_norm, freeze_norm
@@ -21,7 +22,7 @@ class _Block(BaseModule):
         stride: of the block, taken by the shortcut where the shape changes.
     """
 
-    def __init__(self, convs, stride, conv_cfg, norm_cfg, with_cp):
+    def __init__(self, convs: Sequence[tuple], stride: int, conv_cfg: dict | None, norm_cfg: dict, with_cp: bool):
         super().__init__()
         self.norm_names = []
         for i, (inp, out, kernel_size, *rest) in enumerate(convs, 1):
@@ -37,10 +38,10 @@ class _Block(BaseModule):
         self.with_cp = with_cp
 
     @property
-    def last_norm(self):
+    def last_norm(self) -> nn.Module:
         return getattr(self, self.norm_names[-1])
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if self.with_cp and x.requires_grad:
             return checkpoint(self._forward, x, use_reentrant=False)
         return self._forward(x)
@@ -57,7 +58,8 @@ class BasicBlock(_Block):
     """Two 3x3 convolutions."""
     expansion = 1
 
-    def __init__(self, inplanes, planes, stride, dilation, style, conv_cfg, norm_cfg, with_cp):
+    def __init__(self, inplanes: int, planes: int, stride: int, dilation: int, style: str, conv_cfg: dict | None,
+                 norm_cfg: dict, with_cp: bool):
         super().__init__([(inplanes, planes, 3, stride, dilation, dilation), (planes, planes, 3, 1, 1)], stride,
                          conv_cfg, norm_cfg, with_cp)
 
@@ -66,7 +68,8 @@ class Bottleneck(_Block):
     """1x1, 3x3 and 1x1 convolutions; the stride lies in the 3x3 (style 'pytorch') or the first 1x1 ('caffe')."""
     expansion = 4
 
-    def __init__(self, inplanes, planes, stride, dilation, style, conv_cfg, norm_cfg, with_cp):
+    def __init__(self, inplanes: int, planes: int, stride: int, dilation: int, style: str, conv_cfg: dict | None,
+                 norm_cfg: dict, with_cp: bool):
         first, second = (stride, 1) if style == 'caffe' else (1, stride)
         super().__init__([(inplanes, planes, 1, first), (planes, planes, 3, second, dilation, dilation),
                           (planes, planes * 4, 1)], stride, conv_cfg, norm_cfg, with_cp)
@@ -92,10 +95,12 @@ class ResNet(BaseModule):
     arch_settings = {18: (BasicBlock, (2, 2, 2, 2)), 34: (BasicBlock, (3, 4, 6, 3)), 50: (Bottleneck, (3, 4, 6, 3)),
                      101: (Bottleneck, (3, 4, 23, 3)), 152: (Bottleneck, (3, 8, 36, 3))}
 
-    def __init__(self, depth, in_channels=3, stem_channels=None, base_channels=64, num_stages=4, strides=(1, 2, 2, 2),
-                 dilations=(1, 1, 1, 1), out_indices=(0, 1, 2, 3), style='pytorch', frozen_stages=-1,
-                 conv_cfg=None, norm_cfg=dict(type='BN', requires_grad=True),
-                 norm_eval=True, with_cp=False, zero_init_residual=True, init_cfg=None):
+    def __init__(self, depth: int, in_channels: int = 3, stem_channels: int | None = None, base_channels: int = 64,
+                 num_stages: int = 4, strides: Sequence[int] = (1, 2, 2, 2), dilations: Sequence[int] = (1, 1, 1, 1),
+                 out_indices: Sequence[int] = (0, 1, 2, 3), style: str = 'pytorch', frozen_stages: int = -1,
+                 conv_cfg: dict | None = None, norm_cfg: dict = dict(type='BN', requires_grad=True),
+                 norm_eval: bool = True, with_cp: bool = False, zero_init_residual: bool = True,
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if depth not in self.arch_settings:
             raise ValueError(f'backbone.depth={depth} is none of {sorted(self.arch_settings)}')
@@ -125,7 +130,7 @@ class ResNet(BaseModule):
         self.zero_init_residual = zero_init_residual
         self.train()
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Load `init_cfg`, or draw: Kaiming normal convolutions; the last norm of each block 0 if asked for."""
         if self.init_cfg:
             super().init_weights()
@@ -141,7 +146,7 @@ class ResNet(BaseModule):
             elif self.zero_init_residual and isinstance(module, _Block):
                 nn.init.zeros_(module.last_norm.weight)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> tuple of the feature maps of `out_indices`."""
         x = conv_norm(x, self.conv1, getattr(self, self.stem_norm), relu=True)
         x = self.maxpool(x)
@@ -152,7 +157,7 @@ class ResNet(BaseModule):
                 outs.append(x)
         return tuple(outs)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'ResNet':
         """Training mode, but for what `frozen_stages` and `norm_eval` keep still."""
         super().train(mode)
         frozen = [self.conv1, getattr(self, self.stem_norm)] if self.frozen_stages >= 0 else []

@@ -3,14 +3,17 @@
 Shapes: B images, A anchors of all levels (an anchor's level, row, column and kind, in this order), R sampled anchors
 and P proposals of an image.
 """
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 from mmdet.models.layers import Conv2d, ConvModule, conv_norm
 from mmdet.models.losses import build_box_loss
 from mmdet.ops import nms_images
 from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import GroundTruth
 
 
 @MODELS.register_module()
@@ -27,14 +30,14 @@ class RPNHead(BaseModule):
         test_cfg: how proposals are chosen, see `proposals`.
     """
 
-    def __init__(self, in_channels, feat_channels=256, num_classes=1, num_convs=1,
-                 anchor_generator=dict(type='AnchorGenerator', scales=[8],
-                                       ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]),
-                 bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-                 loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
-                 loss_bbox=dict(type='L1Loss'), reg_decoded_bbox=False,
-                 train_cfg=None, test_cfg=None,
-                 init_cfg=dict(type='Normal', layer='Conv2d', std=0.01)):
+    def __init__(self, in_channels: int, feat_channels: int = 256, num_classes: int = 1, num_convs: int = 1,
+                 anchor_generator: dict = dict(type='AnchorGenerator', scales=[8],
+                                             ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]),
+                 bbox_coder: dict = dict(type='DeltaXYWHBBoxCoder'),
+                 loss_cls: dict = dict(type='CrossEntropyLoss', use_sigmoid=True),
+                 loss_bbox: dict = dict(type='L1Loss'), reg_decoded_bbox: bool = False,
+                 train_cfg: dict | None = None, test_cfg: dict | None = None,
+                 init_cfg: dict | None = dict(type='Normal', layer='Conv2d', std=0.01)):
         super().__init__(init_cfg)
         if num_classes != 1 or not loss_cls.get('use_sigmoid'):
             raise ValueError('rpn_head separates objects from background with one logit: num_classes must be 1 and '
@@ -59,7 +62,7 @@ class RPNHead(BaseModule):
         self.rpn_cls = nn.Conv2d(feat_channels, num_anchors, 1)
         self.rpn_reg = nn.Conv2d(feat_channels, num_anchors * 4, 1)
 
-    def forward(self, features):
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Feature maps -> for each level, logits (B, A_l) and deltas (B, A_l, 4)."""
         logits, deltas = [], []
         for x in features:
@@ -68,7 +71,8 @@ class RPNHead(BaseModule):
             deltas.append(self.rpn_reg(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
         return logits, deltas
 
-    def loss(self, logits, deltas, feature_sizes, gt):
+    def loss(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], feature_sizes: Sequence[tuple[int, int]],
+             gt: GroundTruth) -> dict[str, Tensor]:
         """dict of `loss_rpn_cls` and `loss_rpn_bbox` for the outputs of forward and GroundTruth `gt`."""
         logits, deltas = torch.cat(logits, 1), torch.cat(deltas, 1)
         anchors = self.anchor_generator(feature_sizes, logits.device)
@@ -99,7 +103,8 @@ class RPNHead(BaseModule):
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
 
     @torch.no_grad()
-    def proposals(self, logits, deltas, feature_sizes, image_sizes, cfg=None):
+    def proposals(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], feature_sizes: Sequence[tuple[int, int]],
+                  image_sizes: Tensor, cfg: dict | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Best boxes of each image after NMS within each level.
 
         Args:

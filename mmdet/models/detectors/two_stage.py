@@ -1,8 +1,12 @@
 """Faster R-CNN (arXiv 1506.01497) and Mask R-CNN (arXiv 1703.06870): one image batch from pixels to losses or boxes."""
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseModel
+from torch import Tensor
 
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, GroundTruth
 
 
 class TwoStageDetector(BaseModel):
@@ -13,8 +17,9 @@ class TwoStageDetector(BaseModel):
         train_cfg: rpn, rpn_proposal and rcnn. test_cfg: rpn and rcnn.
     """
 
-    def __init__(self, backbone, rpn_head, roi_head, train_cfg=None, test_cfg=None, neck=None, data_preprocessor=None,
-                 init_cfg=None):
+    def __init__(self, backbone: dict, rpn_head: dict, roi_head: dict, train_cfg: dict | None = None,
+                 test_cfg: dict | None = None, neck: dict | None = None, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None):
         super().__init__(MODELS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
         for name, cfg, keys in (('train_cfg', train_cfg, ('rpn', 'rpn_proposal', 'rcnn')),
                                 ('test_cfg', test_cfg, ('rpn', 'rcnn'))):
@@ -30,7 +35,7 @@ class TwoStageDetector(BaseModel):
         self.proposal_cfg = train.get('rpn_proposal')
         self.to(memory_format=torch.channels_last)
 
-    def compile(self, *args, **kwargs):
+    def compile(self, *args, **kwargs) -> None:
         """torch.compile, with its options, the parts that are tensors in, tensors out; state-dict names stay.
 
         What lies between them (targets, sampling, NMS) is of shapes that depend on the data and runs as it is, and so
@@ -40,7 +45,8 @@ class TwoStageDetector(BaseModel):
             if part is not None and not any(getattr(module, 'breaks_graphs', False) for module in part.modules()):
                 part.compile(*args, **kwargs)
 
-    def forward(self, inputs, data_samples=None, mode='tensor', gt=None):
+    def forward(self, inputs: Tensor, data_samples: Sequence[DetDataSample] | None = None, mode: str = 'tensor',
+                gt: GroundTruth | None = None) -> dict[str, Tensor] | Sequence[DetDataSample] | tuple[Tensor, ...]:
         """Run on a preprocessed batch.
 
         Args:
@@ -60,12 +66,12 @@ class TwoStageDetector(BaseModel):
             return self.extract_feat(inputs)
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
 
-    def extract_feat(self, inputs):
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> tuple of feature maps, finest first."""
         features = self.backbone(inputs)
         return features if self.neck is None else self.neck(features)
 
-    def loss(self, inputs, gt):
+    def loss(self, inputs: Tensor, gt: GroundTruth) -> dict[str, Tensor]:
         """dict of 0-dim losses (names begin with `loss_`) and figures to log."""
         features = self.extract_feat(inputs)
         sizes = [tuple(feature.shape[2:]) for feature in features]
@@ -76,7 +82,8 @@ class TwoStageDetector(BaseModel):
         return losses
 
     @torch.no_grad()
-    def predict(self, inputs, data_samples, rescale=True):
+    def predict(self, inputs: Tensor, data_samples: Sequence[DetDataSample],
+                rescale: bool = True) -> Sequence[DetDataSample]:
         """`data_samples`, each with `pred_instances`; in pixels of the original image if `rescale`."""
         features = self.extract_feat(inputs)
         sizes = [tuple(feature.shape[2:]) for feature in features]

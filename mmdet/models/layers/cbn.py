@@ -65,7 +65,7 @@ class CBN(nn.BatchNorm2d):
         if self.burnin:
             self.burnin_iters = int(self.burnin * iterations)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f'{super().extra_repr()}, buffer_num={self.buffer_num}, burnin={self.burnin}, ' \
                f'burnin_iters={self.burnin_iters}, ramp={self.ramp}'
 
@@ -81,7 +81,7 @@ class CBN(nn.BatchNorm2d):
             return self.buffer_num
         return self.buffer_num * self.iteration // self.burnin_iters if self.ramp == 'linear' else 0
 
-    def forward(self, y):
+    def forward(self, y: Tensor) -> Tensor:
         if self.training:
             raise RuntimeError('CBN needs the convolution before it: in training call conv_norm(x, conv, norm)')
         return super().forward(y)

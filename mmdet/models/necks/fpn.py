@@ -2,9 +2,11 @@
 
 Shapes: level l has stride 4 * 2^l; in (B, in_channels[l], H_l, W_l), out (B, out_channels, H_l, W_l).
 """
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdet.models.layers import ConvModule
@@ -29,10 +31,11 @@ class FPN(BaseModule):
         upsample_cfg: arguments of torch.nn.functional.interpolate.
     """
 
-    def __init__(self, in_channels, out_channels, num_outs, start_level=0, end_level=-1, add_extra_convs=False,
-                 relu_before_extra_convs=False, no_norm_on_lateral=False, conv_cfg=None, norm_cfg=None, act_cfg=None,
-                 upsample_cfg=dict(mode='nearest'),
-                 init_cfg=dict(type='Xavier', layer='Conv2d', distribution='uniform')):
+    def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int, start_level: int = 0,
+                 end_level: int = -1, add_extra_convs: bool | str = False, relu_before_extra_convs: bool = False,
+                 no_norm_on_lateral: bool = False, conv_cfg: dict | None = None, norm_cfg: dict | None = None,
+                 act_cfg: dict | None = None, upsample_cfg: dict = dict(mode='nearest'),
+                 init_cfg: dict | None = dict(type='Xavier', layer='Conv2d', distribution='uniform')):
         super().__init__(init_cfg)
         last = len(in_channels) - 1 if end_level in (-1, len(in_channels) - 1) else end_level
         self.used = range(start_level, last + 1)
@@ -58,7 +61,7 @@ class FPN(BaseModule):
                 channels = in_channels[last] if i == 0 and self.extra_source == 'on_input' else out_channels
                 self.fpn_convs.append(conv(channels, 3, stride=2, padding=1))
 
-    def forward(self, inputs):
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Feature maps of the backbone -> tuple of num_outs maps, finest first."""
         laterals, outs = [], []
         for level, conv in zip(self.used, self.lateral_convs):

@@ -35,13 +35,14 @@ class ConvFCBBoxHead(BaseModule):
         bbox_coder, loss_cls, loss_bbox: configs of the parts.
     """
 
-    def __init__(self, num_shared_convs=0, num_shared_fcs=0, num_cls_convs=0, num_cls_fcs=0, num_reg_convs=0,
-                 num_reg_fcs=0, in_channels=256, roi_feat_size=7, conv_out_channels=256, fc_out_channels=1024,
-                 num_classes=80, reg_class_agnostic=False, reg_decoded_bbox=False,
-                 bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
-                 loss_cls=dict(type='CrossEntropyLoss'),
-                 loss_bbox=dict(type='SmoothL1Loss'),
-                 conv_cfg=None, norm_cfg=None, init_cfg=None):
+    def __init__(self, num_shared_convs: int = 0, num_shared_fcs: int = 0, num_cls_convs: int = 0, num_cls_fcs: int = 0,
+                 num_reg_convs: int = 0, num_reg_fcs: int = 0, in_channels: int = 256, roi_feat_size: int = 7,
+                 conv_out_channels: int = 256, fc_out_channels: int = 1024, num_classes: int = 80,
+                 reg_class_agnostic: bool = False, reg_decoded_bbox: bool = False,
+                 bbox_coder: dict = dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
+                 loss_cls: dict = dict(type='CrossEntropyLoss'),
+                 loss_bbox: dict = dict(type='SmoothL1Loss'),
+                 conv_cfg: dict | None = None, norm_cfg: dict | None = None, init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.num_classes = num_classes
         self.reg_class_agnostic = reg_class_agnostic
@@ -74,7 +75,7 @@ class ConvFCBBoxHead(BaseModule):
         self.fc_cls = RoILinear(outputs[0], num_classes + 1)
         self.fc_reg = RoILinear(outputs[1], 4 if reg_class_agnostic else 4 * num_classes)
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Outputs normal (0.01 and 0.001), other fully connected layers Xavier uniform, or what init_cfg says."""
         super().init_weights()
         if self.init_cfg:
@@ -87,7 +88,7 @@ class ConvFCBBoxHead(BaseModule):
                     nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x, rows=None):
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """RoI features (R, C, h, w) -> class logits (R, K + 1), deltas (R, 4 K), or (R, 4) when class agnostic.
 
         rows: bool (R,), those that are no padding; None: all.
@@ -108,7 +109,8 @@ class ConvFCBBoxHead(BaseModule):
             x = fc(x).relu()
         return x
 
-    def loss(self, cls_score, bbox_pred, rois, labels, gt_boxes, weight, positive):
+    def loss(self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, labels: Tensor, gt_boxes: Tensor, weight: Tensor,
+             positive: Tensor) -> dict[str, Tensor]:
         """dict of `loss_cls`, `loss_bbox` and `acc` (percent).
 
         Args:
@@ -136,7 +138,8 @@ class ConvFCBBoxHead(BaseModule):
         label = torch.zeros_like(label) if self.reg_class_agnostic else label.clamp(max=self.num_classes - 1)
         return bbox_pred.unflatten(1, (-1, 4))[row, label]
 
-    def predict(self, cls_score, bbox_pred, rois, image_sizes, cfg):
+    def predict(self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, image_sizes: Tensor,
+                cfg: dict) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Detections of all images: decode, threshold, NMS within each class, best `max_per_img` of each image.
 
         Args:
@@ -166,7 +169,7 @@ class ConvFCBBoxHead(BaseModule):
 class Shared2FCBBoxHead(ConvFCBBoxHead):
     """Two shared fully connected layers: the head of FPN (arXiv 1612.03144)."""
 
-    def __init__(self, fc_out_channels=1024, **kwargs):
+    def __init__(self, fc_out_channels: int = 1024, **kwargs):
         super().__init__(num_shared_fcs=2, fc_out_channels=fc_out_channels, **kwargs)
 
 
@@ -174,5 +177,5 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
 class Shared4Conv1FCBBoxHead(ConvFCBBoxHead):
     """Four shared convolutions and one fully connected layer: the head of GN (arXiv 1803.08494) section 4.2."""
 
-    def __init__(self, fc_out_channels=1024, **kwargs):
+    def __init__(self, fc_out_channels: int = 1024, **kwargs):
         super().__init__(num_shared_convs=4, num_shared_fcs=1, fc_out_channels=fc_out_channels, **kwargs)

@@ -4,11 +4,12 @@ Shapes: Q RoIs, K classes; features (Q, C, 14, 14) -> masks of 28 x 28.
 """
 import torch
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 from mmdet.models.layers import ConvModule
 from mmdet.ops import crop_masks, map_rows
 from mmdet.registry import MODELS
+from mmdet.structures import GroundTruth
 
 
 @MODELS.register_module()
@@ -26,12 +27,12 @@ class FCNMaskHead(BaseModule):
     Source: Mask R-CNN (arXiv 1703.06870) figure 4, right.
     """
 
-    def __init__(self, num_convs=4, roi_feat_size=14, in_channels=256, conv_kernel_size=3, conv_out_channels=256,
-                 num_classes=80, class_agnostic=False,
-                 upsample_cfg=dict(type='deconv', scale_factor=2),
-                 conv_cfg=None, norm_cfg=None,
-                 loss_mask=dict(type='CrossEntropyLoss', use_mask=True),
-                 init_cfg=None):
+    def __init__(self, num_convs: int = 4, roi_feat_size: int = 14, in_channels: int = 256, conv_kernel_size: int = 3,
+                 conv_out_channels: int = 256, num_classes: int = 80, class_agnostic: bool = False,
+                 upsample_cfg: dict = dict(type='deconv', scale_factor=2),
+                 conv_cfg: dict | None = None, norm_cfg: dict | None = None,
+                 loss_mask: dict = dict(type='CrossEntropyLoss', use_mask=True),
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         kind, scale = upsample_cfg['type'], upsample_cfg.get('scale_factor', 2)
         if kind not in ('deconv', 'nearest', 'bilinear', None):
@@ -51,7 +52,7 @@ class FCNMaskHead(BaseModule):
             self.upsample = None
         self.conv_logits = nn.Conv2d(channels, 1 if class_agnostic else num_classes, 1)
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Kaiming normal upsampling and output."""
         super().init_weights()
         for module in (self.upsample, self.conv_logits):
@@ -59,7 +60,7 @@ class FCNMaskHead(BaseModule):
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x, rows=None):
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """RoI features (Q, C, h, w) -> logits (Q, K, 2h, 2w), or (Q, 1, 2h, 2w) when class agnostic.
 
         rows: bool (Q,), those that are no padding; None: all.
@@ -75,7 +76,7 @@ class FCNMaskHead(BaseModule):
                 x = x.relu_()
         return self.conv_logits(x)
 
-    def predict(self, x, labels):
+    def predict(self, x: Tensor, labels: Tensor) -> Tensor:
         """RoI features (Q, C, h, w), their classes int64 (Q,) -> mask probabilities float32 (Q, 2h, 2w)."""
         for conv in self.convs:
             x = conv(x)
@@ -83,12 +84,13 @@ class FCNMaskHead(BaseModule):
         masks = map_rows(lambda x, labels: self.of_class(self._logits(x), labels), x, labels)
         return masks.float().sigmoid()
 
-    def of_class(self, logits, labels):
+    def of_class(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (Q, h, w) of the class each row is labelled with; `labels` int64 (Q,)."""
         row = torch.arange(len(labels), device=labels.device)
         return logits[row, torch.zeros_like(labels) if self.class_agnostic else labels]
 
-    def loss(self, logits, rois, labels, mask_rows, weight, gt, batch_input_shape):
+    def loss(self, logits: Tensor, rois: Tensor, labels: Tensor, mask_rows: Tensor, weight: Tensor, gt: GroundTruth,
+             batch_input_shape: tuple[int, int]) -> dict[str, Tensor]:
         """dict of `loss_mask`: cross entropy against each RoI's part of its object's mask.
 
         Args:

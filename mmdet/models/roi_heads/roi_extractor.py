@@ -2,8 +2,10 @@
 
 Shapes: R RoIs, level l of stride featmap_strides[l].
 """
+from collections.abc import Sequence
+
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 from mmdet.ops import multiscale_roi_align
 from mmdet.registry import MODELS
@@ -21,7 +23,8 @@ class RoIAlign(nn.Module):
     Source: Mask R-CNN (arXiv 1703.06870) section 3.
     """
 
-    def __init__(self, output_size, sampling_ratio=0, aligned=True, pool_mode='avg'):
+    def __init__(self, output_size: int | tuple[int, int], sampling_ratio: int = 0, aligned: bool = True,
+                 pool_mode: str = 'avg'):
         super().__init__()
         if pool_mode != 'avg':
             raise ValueError(f"roi_layer.pool_mode={pool_mode!r}: only 'avg' is defined here")
@@ -29,7 +32,8 @@ class RoIAlign(nn.Module):
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
 
-    def forward(self, features, rois, levels, spatial_scales):
+    def forward(self, features: Sequence[Tensor], rois: Tensor, levels: Tensor,
+                spatial_scales: Sequence[float]) -> Tensor:
         """Features (R, C, h, w) of `rois` (R, 5), each taken from the level that `levels` (R,) names."""
         return multiscale_roi_align(features, rois, levels, self.output_size, spatial_scales, self.sampling_ratio,
                                     self.aligned)
@@ -49,7 +53,8 @@ class SingleRoIExtractor(BaseModule):
     Source: Feature Pyramid Networks (arXiv 1612.03144) section 4.2, equation 1.
     """
 
-    def __init__(self, roi_layer, out_channels, featmap_strides, finest_scale=56, offset=0, init_cfg=None):
+    def __init__(self, roi_layer: dict, out_channels: int, featmap_strides: Sequence[int], finest_scale: float = 56,
+                 offset: int = 0, init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.roi_layer = MODELS.build(roi_layer)
         self.out_channels = out_channels
@@ -57,7 +62,7 @@ class SingleRoIExtractor(BaseModule):
         self.finest_scale = finest_scale
         self.offset = offset
 
-    def forward(self, features, rois):
+    def forward(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Features (R, out_channels, h, w) of `rois` (R, 5): image index, then xyxy pixels."""
         features = features[:len(self.spatial_scales)]
         width, height = (rois[:, 3:] - rois[:, 1:3] + self.offset).clamp(min=0).unbind(1)

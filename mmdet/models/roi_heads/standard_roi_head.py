@@ -3,13 +3,17 @@
 Shapes: B images, G most objects and P proposals of an image, R sampled RoIs of an image; rois are (rows, 5): image
 index, then xyxy pixels of the resized image.
 """
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from mmdet.models.task_modules.matching import IGNORED
 from mmdet.ops import select_rois
 from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import DetDataSample, GroundTruth
 from mmdet.structures.mask import PastedMasks
 
 
@@ -24,8 +28,9 @@ class StandardRoIHead(BaseModule):
         train_cfg: assigner, sampler. test_cfg: score_thr, nms, max_per_img, mask_thr_binary.
     """
 
-    def __init__(self, bbox_roi_extractor, bbox_head, mask_roi_extractor=None, mask_head=None, train_cfg=None,
-                 test_cfg=None, init_cfg=None):
+    def __init__(self, bbox_roi_extractor: dict, bbox_head: dict, mask_roi_extractor: dict | None = None,
+                 mask_head: dict | None = None, train_cfg: dict | None = None, test_cfg: dict | None = None,
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
         self.bbox_head = MODELS.build(bbox_head)
@@ -40,7 +45,8 @@ class StandardRoIHead(BaseModule):
             size = train_cfg.get('mask_size')
             self.mask_size = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
 
-    def loss(self, features, proposals, valid, gt, batch_input_shape):
+    def loss(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, gt: GroundTruth,
+             batch_input_shape: tuple[int, int]) -> dict[str, Tensor]:
         """dict of losses for `proposals` (B, P, 4), bool `valid` (B, P) and GroundTruth `gt`.
 
         Args:
@@ -80,7 +86,8 @@ class StandardRoIHead(BaseModule):
         boxes = boxes.gather(1, sample.index[..., None].expand(-1, -1, 4))
         return sample, boxes, matched.gather(1, sample.index).clamp(min=0)
 
-    def predict(self, features, proposals, valid, samples, rescale=True):
+    def predict(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, samples: Sequence[DetDataSample],
+                rescale: bool = True) -> list[InstanceData]:
         """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks (PastedMasks).
 
         Args:
@@ -113,7 +120,7 @@ class StandardRoIHead(BaseModule):
         return self.mask_head.predict(self.mask_roi_extractor(features, rois), labels).split(counts)
 
 
-def to_rois(boxes):
+def to_rois(boxes: Tensor) -> Tensor:
     """Boxes (B, N, 4) -> rois (B * N, 5)."""
     images = torch.arange(len(boxes), device=boxes.device, dtype=boxes.dtype)
     return torch.cat([images[:, None, None].expand(-1, boxes.shape[1], 1), boxes], dim=2).flatten(0, 1)

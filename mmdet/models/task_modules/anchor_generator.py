@@ -2,7 +2,10 @@
 
 Shapes: A anchors of all levels (level after level, row by row, the anchors of one location side by side), B images.
 """
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from mmdet.registry import TASK_UTILS
 
@@ -22,8 +25,10 @@ class AnchorGenerator:
     Source: Faster R-CNN (arXiv 1506.01497) section 3.1; the numbers follow mmdetection 3.3's AnchorGenerator.
     """
 
-    def __init__(self, strides, ratios, scales=None, base_sizes=None, octave_base_scale=None, scales_per_octave=None,
-                 center_offset=0.):
+    def __init__(self, strides: Sequence[int | tuple[int, int]], ratios: Sequence[float],
+                 scales: Sequence[float] | None = None, base_sizes: Sequence[float] | None = None,
+                 octave_base_scale: float | None = None, scales_per_octave: int | None = None,
+                 center_offset: float = 0.):
         if (scales is None) == (octave_base_scale is None or scales_per_octave is None):
             raise ValueError('anchor_generator needs either scales or both octave_base_scale and scales_per_octave')
         if scales is None:
@@ -36,15 +41,15 @@ class AnchorGenerator:
         self._bases, self._grids = {}, {}
 
     @property
-    def num_base_anchors(self):
+    def num_base_anchors(self) -> int:
         """Anchors of one location."""
         return len(self.base_anchors[0])
 
-    def __call__(self, feature_sizes, device):
+    def __call__(self, feature_sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
         """Anchors for levels of the given (height, width): float32 (A, 4) xyxy pixels. Kept for the next call."""
         return self._grid(feature_sizes, device)[0]
 
-    def valid(self, feature_sizes, padded_sizes):
+    def valid(self, feature_sizes: Sequence[tuple[int, int]], padded_sizes: Tensor) -> Tensor:
         """bool (B, A): the anchor's location lies in its own image padded to the size divisor, not only in the batch.
 
         Args:

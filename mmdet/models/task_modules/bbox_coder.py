@@ -1,7 +1,9 @@
 """Boxes as offsets from reference boxes."""
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import clip_boxes
@@ -21,15 +23,16 @@ class DeltaXYWHBBoxCoder:
     Source: R-CNN (arXiv 1311.2524) appendix C; the limit on the size ratio is Detectron's, log(1000 / 16).
     """
 
-    def __init__(self, target_means=(0., 0., 0., 0.), target_stds=(1., 1., 1., 1.), clip_border=True,
-                 add_ctr_clamp=False, ctr_clamp=32):
+    def __init__(self, target_means: Sequence[float] = (0., 0., 0., 0.),
+                 target_stds: Sequence[float] = (1., 1., 1., 1.), clip_border: bool = True,
+                 add_ctr_clamp: bool = False, ctr_clamp: float = 32):
         self.means = tuple(target_means)
         self.stds = tuple(target_stds)
         self.clip_border = clip_border
         self.ctr_clamp = ctr_clamp if add_ctr_clamp else None
         self._constants = {}
 
-    def encode(self, boxes, gt_boxes):
+    def encode(self, boxes: Tensor, gt_boxes: Tensor) -> Tensor:
         """Offsets float32 (..., 4) from `boxes` to `gt_boxes`, both (..., 4) xyxy pixels.
 
         Padding rows (zero size) give finite numbers, so a weight of 0 silences them.
@@ -41,7 +44,7 @@ class DeltaXYWHBBoxCoder:
         means, stds = self._means_and_stds(deltas)
         return (deltas - means) / stds
 
-    def decode(self, boxes, deltas, image_sizes=None):
+    def decode(self, boxes: Tensor, deltas: Tensor, image_sizes: Tensor | None = None) -> Tensor:
         """Boxes float32 (..., 4) that `deltas` (..., 4) reach from `boxes` (..., 4).
 
         Args:

@@ -3,7 +3,10 @@
 Those are Detectron, maskrcnn-benchmark and mmdetection 1.x. `detectron=True` gives Detectron's numbers; without it they
 are those of mmdetection 3.x's classes of the same names, which differ from Detectron's.
 """
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import clip_boxes
@@ -26,7 +29,7 @@ class LegacyAnchorGenerator(AnchorGenerator):
     Source: generate_anchors of py-faster-rcnn and Detectron; mmdetection 3.3's LegacyAnchorGenerator.
     """
 
-    def __init__(self, *args, detectron=False, **kwargs):
+    def __init__(self, *args, detectron: bool = False, **kwargs):
         self.detectron = detectron
         super().__init__(*args, **kwargs)
 
@@ -55,15 +58,16 @@ class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
     that of DeltaXYWHBBoxCoder, 1.6 percent); mmdetection 3.3's LegacyDeltaXYWHBBoxCoder.
     """
 
-    def __init__(self, target_means=(0., 0., 0., 0.), target_stds=(1., 1., 1., 1.), detectron=False):
+    def __init__(self, target_means: Sequence[float] = (0., 0., 0., 0.),
+                 target_stds: Sequence[float] = (1., 1., 1., 1.), detectron: bool = False):
         super().__init__(target_means, target_stds)
         self.detectron = detectron
 
-    def encode(self, boxes, gt_boxes):
+    def encode(self, boxes: Tensor, gt_boxes: Tensor) -> Tensor:
         """Offsets float32 (..., 4) from `boxes` to `gt_boxes`, both (..., 4) xyxy pixels; finite for padding rows."""
         return super().encode(_shift_corners(boxes, 0, 1), _shift_corners(gt_boxes, 0, 1))
 
-    def decode(self, boxes, deltas, image_sizes=None):
+    def decode(self, boxes: Tensor, deltas: Tensor, image_sizes: Tensor | None = None) -> Tensor:
         """Boxes float32 (..., 4) that `deltas` (..., 4) reach from `boxes` (..., 4).
 
         Args:

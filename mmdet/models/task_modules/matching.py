@@ -5,8 +5,10 @@ Shapes: B images, N boxes of an image, G most ground-truth objects of an image, 
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from mmdet.registry import TASK_UTILS
+from mmdet.structures import GroundTruth
 from mmdet.structures.boxes import box_iou
 
 BACKGROUND, IGNORED = -1, -2
@@ -24,16 +26,17 @@ class MaxIoUAssigner:
         min_pos_iou: least IoU at which an object claims its best box in `match_low_quality`.
         match_low_quality: every object also claims the boxes that overlap it most, later objects before earlier ones.
         gt_max_assign_all: an object claims all its equally best boxes, not only the first.
-        ignore_iof_thr: boxes whose intersection over own area with an ignored region exceeds this are left out;
-            negative: no regions are ignored.
-        ignore_wrt_candidates: the area is the box's own, not the ignored region's.
+        ignore_iof_thr: boxes whose intersection over own area with an ignored box exceeds this are left out; negative:
+            none are.
+        ignore_wrt_candidates: the area is the box's own, not the ignored one's.
         gpu_assign_thr: accepted and not needed: memory is bounded for any number of objects.
 
     Source: Faster R-CNN (arXiv 1506.01497) section 3.1.2; order of the rules as in mmdetection 3.3's MaxIoUAssigner.
     """
 
-    def __init__(self, pos_iou_thr, neg_iou_thr, min_pos_iou=0., gt_max_assign_all=True, ignore_iof_thr=-1,
-                 ignore_wrt_candidates=True, match_low_quality=True, gpu_assign_thr=-1):
+    def __init__(self, pos_iou_thr: float, neg_iou_thr: float | tuple[float, float], min_pos_iou: float = 0.,
+                 gt_max_assign_all: bool = True, ignore_iof_thr: float = -1, ignore_wrt_candidates: bool = True,
+                 match_low_quality: bool = True, gpu_assign_thr: int = -1):
         self.pos_iou_thr = pos_iou_thr
         self.neg_iou_range = tuple(neg_iou_thr) if isinstance(neg_iou_thr, (tuple, list)) else (0., neg_iou_thr)
         self.min_pos_iou = min_pos_iou
@@ -42,7 +45,7 @@ class MaxIoUAssigner:
         self.ignore_wrt_candidates = ignore_wrt_candidates
         self.match_low_quality = match_low_quality
 
-    def __call__(self, boxes, gt, valid=None):
+    def __call__(self, boxes: Tensor, gt: GroundTruth, valid: Tensor | None = None) -> Tensor:
         """int64 (B, N): index of the object in `gt`, or BACKGROUND, or IGNORED.
 
         Args:
@@ -97,10 +100,10 @@ class MaxIoUAssigner:
 
 class Sample(NamedTuple):
     """Positives come first; rows an image could not fill are False in `valid`."""
-    index: torch.Tensor     # (B, R) int64 into N
-    positive: torch.Tensor  # (B, R) bool
-    valid: torch.Tensor     # (B, R) bool
-    max_positive: int       # no positive lies at or behind this column
+    index: Tensor     # (B, R) int64 into N
+    positive: Tensor  # (B, R) bool
+    valid: Tensor     # (B, R) bool
+    max_positive: int  # no positive lies at or behind this column
 
 
 @TASK_UTILS.register_module()
@@ -112,13 +115,13 @@ class RandomSampler:
         add_gt_as_proposals: the ground truth joins the boxes to sample from (done by the caller).
     """
 
-    def __init__(self, num, pos_fraction, neg_pos_ub=-1, add_gt_as_proposals=True):
+    def __init__(self, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True):
         self.num = num
         self.pos_fraction = pos_fraction
         self.neg_pos_ub = neg_pos_ub
         self.add_gt_as_proposals = add_gt_as_proposals
 
-    def __call__(self, matched):
+    def __call__(self, matched: Tensor) -> Sample:
         """Sample from `matched` (B, N), an assigner's result. Shapes depend on N and `num` alone."""
         num_boxes = matched.shape[1]
         num, max_positive = min(self.num, num_boxes), min(int(self.num * self.pos_fraction), num_boxes)
