@@ -15,7 +15,7 @@ def stacked_collate(samples: list[dict]) -> dict:
     batch = pseudo_collate(samples)
     images = batch.get('inputs')
     if 'data_samples' in batch and isinstance(images, list) and len({image.dtype for image in images}) == 1 \
-            and all(tuple(image.shape) == (3, *sample.img_shape[:2])
+            and all(image.dim() == 3 and tuple(image.shape) == (3, *sample.img_shape[:2])
                     for image, sample in zip(images, batch['data_samples'])):
         batch['inputs'] = stack_images(images)
     return batch
