@@ -111,15 +111,11 @@ class Conv2d(nn.Conv2d):
 
 
 def bias_relu(x: Tensor, bias: Tensor | None = None, other: Tensor | None = None, relu: bool = True) -> Tensor:
-    """relu(x + bias + other), written over x.
-
-    On GPUs channels-last features take one kernel of ours forward and one backward, which also sums the gradient of
-    the bias; PyTorch takes one for each of the three.
+    """relu(x + bias + other), written over x. Channels-last on GPUs it is one kernel of ours, and one in backward.
 
     Args:
         x (Tensor): (B, C, H, W), floating point, which nothing else needs: a convolution's or a norm's output.
-        bias (Tensor or None): (C,).
-        other (Tensor or None): as x, such as a residual block's shortcut.
+        bias (Tensor or None): (C,). other (Tensor or None): as x, such as a residual block's shortcut.
         relu (bool): clamp at 0.
 
     Returns:

@@ -26,7 +26,7 @@ def group_norm(x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor |
         relu (bool): clamp at 0.
 
     Returns:
-        Tensor: as x, in its memory format. Under autocast PyTorch's own returns float32, ours x's dtype.
+        Tensor: as x, in its dtype and memory format, under autocast too.
 
     Raises:
         ValueError: num_groups that does not divide C, or shapes that do not fit.
@@ -35,11 +35,13 @@ def group_norm(x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor |
             any(values is not None and values.shape != x.shape[1:2] for values in (weight, bias)):
         raise ValueError(f'group_norm: {tuple(x.shape)} does not fit {num_groups} groups, or weight and bias of '
                          f'{[None if values is None else tuple(values.shape) for values in (weight, bias)]}')
+    wide = torch.promote_types(x.dtype, torch.float32)
     if KERNELS['group_norm', x.device.type] and in_vectors(x) and x.size(1) <= MAX_CHANNELS and x.numel() \
             and weight is not None and bias is not None and not torch.compiler.is_compiling():
-        wide = torch.promote_types(x.dtype, torch.float32)
         return _GroupNorm.apply(x, num_groups, weight.to(wide).contiguous(), bias.to(wide).contiguous(), eps, relu)
-    out = F.group_norm(x, num_groups, weight, bias, eps).contiguous(memory_format=memory_format(is_channels_last(x)))
+    weight, bias = (None if values is None else values.to(wide) for values in (weight, bias))
+    out = F.group_norm(x.to(wide), num_groups, weight, bias, eps).to(x.dtype)
+    out = out.contiguous(memory_format=memory_format(is_channels_last(x)))
     return out.relu_() if relu else out
 
 

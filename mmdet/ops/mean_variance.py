@@ -26,7 +26,7 @@ def mean_variance(x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor
     if rows is not None:
         rows = rows.to(wide)
         count = rows.sum().clamp(min=1)
-        mean = rows @ x.mean((2, 3), dtype=wide) / count
+        mean = (rows[:, None] * x.mean((2, 3), dtype=wide)).sum(0) / count  # no product: autocast would round it
         # Those that do not count become the mean: they add nothing to the variance but to the number it is divided by.
         x = torch.where(rows.bool().view(-1, 1, 1, 1), x, mean.to(x.dtype).view(-1, 1, 1))
         return mean, mean_variance(x)[1] * (len(rows) / count)

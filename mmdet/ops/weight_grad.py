@@ -2,6 +2,7 @@
 import torch
 from torch import Tensor
 
+from mmdet.ops.conv import bias_relu
 from mmdet.ops.conv_kernels import CONV_KERNELS, DTYPES
 from mmdet.ops.extension import SERVED, differentiable, fake
 from mmdet.ops.memory_format import memory_format
@@ -46,9 +47,10 @@ def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, int, int, int], grad:
         rough = rough and _num_products(grad, larger) < .95 * _num_products(grad, 4)
         offset = None if offset is None else offset.contiguous()
         return torch.ops.mmdet.weight_grad_3x3(x, grad, offset, *padding, False, larger if rough else 4, scale)
-    grad = grad.to(dtype) if offset is None else grad - offset.view(-1, 1, 1)
     # A GPU multiplies halves many times as fast as float32, and sums in float32; float16 would not hold the sums.
     kind = torch.bfloat16 if rough and x.device.type == 'cuda' and x.dtype.itemsize == 2 else dtype
+    if offset is not None:
+        grad = grad - offset.view(-1, 1, 1) if kind == dtype else bias_relu(grad.clone(), -offset, relu=False)
     result = torch.nn.grad.conv2d_weight(x.to(kind), weight_shape, grad.to(kind), stride, padding, dilation, groups)
     result = result.to(dtype).contiguous()
     return result if scale == 1 else result * scale
