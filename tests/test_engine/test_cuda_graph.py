@@ -3,14 +3,13 @@ import copy
 
 import pytest
 import torch
-from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, build, data, norms, total
-from scene import scene
+from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, build, data, norms, small_scene, total
 
 from mmdet.engine.cuda_graph import GraphedLoss, flatten, pad, unflatten, use_cuda_graphs
 
 
 def batch(model, part=slice(None)):
-    images, targets = scene(0)
+    images, targets = small_scene()
     targets = [{name: value[part] for name, value in target.items()} for target in targets]
     return model.data_preprocessor(data(images, targets), True)
 

@@ -2,7 +2,7 @@
 import pytest
 import torch
 from fake_cuda import Transfers, backward, fake, move
-from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
+from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, small_scene, total
 from scene import scene
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._pytree import tree_map_only
@@ -122,12 +122,6 @@ def test_step_waits_for_nothing_on_the_device():
 
 
 COMPARED = ['neck.fpn_convs.0.conv.weight', 'rpn_head.rpn_cls.weight', 'roi_head.mask_head.conv_logits.weight']
-
-
-def small_scene():
-    images, targets = scene(0)
-    targets = [dict(target, boxes=target['boxes'] / 4, masks=target['masks'][:, ::4, ::4]) for target in targets]
-    return [image[:, ::4, ::4] for image in images], targets
 
 
 def training_step(model, batch, dtype):

@@ -2,7 +2,7 @@
 import pytest
 import torch
 import torchvision
-from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
+from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, small_scene, total
 from scene import scene
 
 from mmdet.models.roi_heads import standard_roi_head
@@ -171,8 +171,8 @@ def test_losses_on_the_device_equal_the_cpu(monkeypatch):
     # Rounding must not decide which boxes are proposed.
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
     model = build(**ALL_SAMPLED, **ALL_PROPOSED).train()
-    expected = losses(model, *scene(0))
-    result = losses(model.cuda(), *scene(0))
+    expected = losses(model, *small_scene())
+    result = losses(model.cuda(), *small_scene())
     for name in expected:
         assert float(result[name]) == pytest.approx(float(expected[name]), rel=2e-3), name
 

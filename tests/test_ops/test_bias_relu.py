@@ -18,7 +18,7 @@ def test_equals_the_sum_in_float64(shape, dtype, device):
     for memory_format in (torch.channels_last, torch.contiguous_format):
         x, other, grad = (torch.randn(shape, device=device).to(dtype).contiguous(memory_format=memory_format)
                           for _ in range(3))
-        bias = torch.randn(shape[1], device=device)
+        bias = torch.randn(shape[1], device=device, dtype=torch.promote_types(dtype, torch.float32))
         for has_bias, has_other, relu in [(1, 1, 1), (1, 0, 1), (0, 1, 1), (0, 0, 1), (1, 1, 0), (1, 0, 0), (0, 1, 0)]:
             inputs = [value.double().clone().requires_grad_() for value in (x, bias, other)]
             given = [value.detach().clone().requires_grad_() for value in (x, bias, other)]

@@ -20,7 +20,8 @@ def test_equals_float64(shape, groups, dtype, device):
         for relu, offset in [(False, 0), (True, 0), (False, 30)]:  # far from 0 a sum of squares would cancel
             x, grad = ((torch.randn(shape, device=device) + far).to(dtype).contiguous(memory_format=memory_format)
                        for far in (offset, 0))
-            weight, bias = (torch.randn(shape[1], device=device) for _ in range(2))
+            wide = torch.promote_types(dtype, torch.float32)
+            weight, bias = (torch.randn(shape[1], device=device, dtype=wide) for _ in range(2))
             inputs = [value.double().clone().requires_grad_() for value in (x, weight, bias)]
             given = [value.clone().requires_grad_() for value in (x, weight, bias)]
             out = group_norm(given[0], groups, *given[1:], 1e-5, relu)
