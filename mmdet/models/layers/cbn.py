@@ -38,7 +38,7 @@ class CBN(nn.BatchNorm2d):
         ramp: 'step', from 0 to `buffer_num` earlier iterations at the end of the burn-in, or 'linear' in its course.
     """
 
-    breaks_graphs = True
+    breaks_graphs = takes_rows = True
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, buffer_num: int = 3,
                  burnin: float = 0, burnin_iters: int | None = None, ramp: str = 'step'):
