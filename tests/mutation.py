@@ -180,6 +180,7 @@ def main():
         survived, seconds = survives(files, mutator, limits[files])
         survivors += [mutator] * survived
         print(f'{number:4} {"SURVIVED" if survived else "killed":8} {seconds:6.1f} s  {mutator}', flush=True)
+    gc.unfreeze()  # else libraries report what they never freed
     print(f'killed {len(chosen) - len(survivors)} of {len(chosen)}; the survivors:', *survivors, sep='\n  ')
 
 
