@@ -85,11 +85,12 @@ def pasted_by_grid_sample(probs, boxes, threshold):
     return values >= threshold
 
 
-@pytest.mark.parametrize('dtype, threshold', [(torch.float32, 0.1), (torch.bfloat16, 0.5)])
-def test_paste_is_grid_sample(served_by, device, dtype, threshold):
+@pytest.mark.parametrize('dtype, threshold, size', [(torch.float32, 0.1, (14, 10)), (torch.bfloat16, 0.5, (3, 14)),
+                                                    (torch.float32, 0.1, (14, 3))])
+def test_paste_is_grid_sample(served_by, device, dtype, threshold, size):
     hostile = [[-100.0, -100, 200, 200], [100, 100, 120, 120], [3, 3, 3.2, 3.2]]
     boxes = torch.cat([random_boxes(40), torch.tensor(hostile)])
-    probs = torch.rand(len(boxes), 14, 10, generator=torch.Generator().manual_seed(3)).to(dtype)
+    probs = torch.rand(len(boxes), *size, generator=torch.Generator().manual_seed(3)).to(dtype)
     result = paste_masks(probs.to(device), boxes.to(device), HEIGHT, WIDTH, threshold)
     assert result.dtype == torch.bool
     assert torch.equal(result.cpu(), pasted_by_grid_sample(probs, boxes, threshold))
