@@ -22,8 +22,8 @@ class GraphedLoss:
     """Takes the place of a detector's `loss`.
 
     A batch of a new shape is recorded the second time that it comes; when `max_graphs` are recorded, batches of further
-    shapes run as without graphs. Graphs share their memory. Gradients lie where the graphs leave them until the
-    optimizer has read them.
+    shapes run as without graphs, and so does a batch whose gradients are added to those of an earlier one. Graphs share
+    their memory.
 
     Args:
         detector: with loss(inputs, gt).
@@ -44,7 +44,9 @@ class GraphedLoss:
     def __call__(self, inputs: Tensor, gt: GroundTruth) -> dict[str, Tensor]:
         """The losses, 0-dim, by name."""
         inputs, gt = pad(inputs, gt, self.size_divisor)
-        if not torch.is_grad_enabled() or not self.detector.training:
+        # Gradients of the last step that are still there may be a graph's own, which its next run would overwrite.
+        accumulates = next(p for p in self.detector.parameters() if p.requires_grad).grad is not None
+        if accumulates or not torch.is_grad_enabled() or not self.detector.training:
             return self._loss(inputs, gt)
         tensors = [inputs, *flatten(gt)]
         key = (torch.is_autocast_enabled('cuda'), torch.get_autocast_dtype('cuda'),

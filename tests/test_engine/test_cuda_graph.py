@@ -50,6 +50,20 @@ def test_norms_that_differ_from_step_to_step_are_named(monkeypatch):
         use_cuda_graphs(build(**norms(dict(type='CBN'))), True)
 
 
+def test_a_shape_is_recorded_when_it_comes_again_and_no_gradient_waits(monkeypatch):
+    model = build().train()
+    graphed, given = GraphedLoss(model), batch(model)
+    recorded = []
+    monkeypatch.setattr(graphed, '_record', lambda tensors: recorded.append(len(tensors)) or ((), lambda *_: ()))
+    weight = next(p for p in model.parameters() if p.requires_grad)
+    graphed(given['inputs'], given['gt'])
+    assert not recorded
+    weight.grad = torch.zeros_like(weight)
+    assert graphed(given['inputs'], given['gt']) and not recorded
+    weight.grad = None
+    assert graphed(given['inputs'], given['gt']) == {} and recorded == [10]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('norm', [dict(type='BN'), dict(type='GN', num_groups=8)], ids=lambda cfg: cfg['type'])
@@ -63,7 +77,8 @@ def test_trains_as_without_graphs(norm, dtype, monkeypatch):
     for step in range(6):
         found = []
         for model, optimizer, each in zip(models, optimizers, batches):
-            optimizer.zero_grad()
+            if step != 4:  # adds to the gradients of step 3
+                optimizer.zero_grad()
             with torch.autocast('cuda', dtype, enabled=dtype != torch.float32):
                 losses = model(**each[step % len(each)], mode='loss')
             total(losses).backward()
