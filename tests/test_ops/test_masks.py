@@ -85,8 +85,8 @@ def pasted_by_grid_sample(probs, boxes, threshold):
     return values >= threshold
 
 
-@pytest.mark.parametrize('dtype, threshold, size', [(torch.float32, 0.1, (14, 10)), (torch.bfloat16, 0.5, (3, 14)),
-                                                    (torch.float32, 0.1, (14, 3))])
+@pytest.mark.parametrize('dtype, threshold, size', [(torch.float32, 0.1, (14, 3)), (torch.bfloat16, 0.1, (3, 14)),
+                                                    (torch.float32, 0.5, (14, 10))])
 def test_paste_is_grid_sample(served_by, device, dtype, threshold, size):
     hostile = [[-100.0, -100, 200, 200], [100, 100, 120, 120], [3, 3, 3.2, 3.2]]
     boxes = torch.cat([random_boxes(40), torch.tensor(hostile)])

@@ -86,6 +86,13 @@ def test_dtypes(served_by, device, dtype):
     assert torch.equal(nms(boxes.to(device), scores.to(device), 0.5).cpu(), expected)
 
 
+def test_float64_boxes_keep_their_digits(served_by, device):
+    """In float32 they would be the same box; their IoU is 1/4."""
+    boxes = torch.tensor([[0., 0, 5, 4], [3, 0, 8, 4]], dtype=torch.float64, device=device)
+    boxes[:, ::2] += 1e8
+    assert nms(boxes, torch.tensor([0.9, 0.8], device=device), 0.5).tolist() == [0, 1]
+
+
 def test_hostile_boxes_agree_with_torchvision(served_by, device):
     """Points, lines, boxes turned round, infinite sides and NaN in boxes and scores."""
     boxes, scores = random_boxes(200), random_scores(200)
