@@ -2,13 +2,15 @@
 
 Shapes: B images, (H, W) the size all of them are padded to.
 """
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseDataPreprocessor
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdet.registry import MODELS
-from mmdet.structures import GroundTruth
+from mmdet.structures import DetDataSample, GroundTruth
 from mmdet.structures.batch import stack_images, to_device
 
 
@@ -26,8 +28,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         non_blocking: accepted; copies to a GPU never make the host wait.
     """
 
-    def __init__(self, mean=None, std=None, pad_size_divisor=1, pad_value=0, pad_mask=False, bgr_to_rgb=False,
-                 rgb_to_bgr=False, batch_augments=None, non_blocking=False):
+    def __init__(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+                 pad_size_divisor: int = 1, pad_value: float = 0, pad_mask: bool = False, bgr_to_rgb: bool = False,
+                 rgb_to_bgr: bool = False, batch_augments: Sequence[dict] | None = None, non_blocking: bool = False):
         super().__init__(non_blocking)
         if (mean is None) != (std is None):
             raise ValueError('data_preprocessor needs both mean and std, or neither')
@@ -40,7 +43,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.reverse_channels = bgr_to_rgb or rgb_to_bgr
         self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments or [])
 
-    def forward(self, data, training=False):
+    def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare one batch.
 
         Args:
@@ -101,12 +104,13 @@ class BatchFixedSizePad(nn.Module):
         pad_mask: accepted; masks always lie on the padded canvas.
     """
 
-    def __init__(self, size, img_pad_value=0, pad_mask=False):
+    def __init__(self, size: tuple[int, int], img_pad_value: float = 0, pad_mask: bool = False):
         super().__init__()
         self.size = tuple(size)
         self.img_pad_value = img_pad_value
 
-    def forward(self, inputs, data_samples):
+    def forward(self, inputs: Tensor,
+                data_samples: Sequence[DetDataSample] | None) -> tuple[Tensor, Sequence[DetDataSample] | None]:
         """Return padded `inputs` (B, 3, H, W) and `data_samples` that know the new size."""
         below, right = (max(0, want - have) for want, have in zip(self.size, inputs.shape[2:]))
         inputs = F.pad(inputs, (0, right, 0, below), value=self.img_pad_value)

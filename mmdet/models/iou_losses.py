@@ -1,5 +1,6 @@
 """Losses of overlapping boxes, float32 (..., 4) xyxy pixels. A head compares boxes with `reg_decoded_bbox=True`."""
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ class BoxLoss(nn.Module):
         loss_weight: factor of the result.
     """
     compares_boxes = True
+    compare: Callable[[Tensor, Tensor], Tensor]
 
     def __init__(self, eps: float = 1e-6, loss_weight: float = 1.0):
         super().__init__()

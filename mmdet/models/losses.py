@@ -40,6 +40,7 @@ class CrossEntropyLoss(nn.Module):
         class_weight: factor of each class.
         loss_weight: factor of the result.
     """
+    class_weight: Tensor | None
 
     def __init__(self, use_sigmoid: bool = False, use_mask: bool = False, class_weight: Sequence[float] | None = None,
                  loss_weight: float = 1.0):

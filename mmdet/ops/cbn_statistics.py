@@ -31,7 +31,7 @@ def cbn_statistics(weight: Tensor, bias: Tensor | None, history: dict[str, Tenso
     stored = [history[name] for name in ('patch', 'slope', 'mean', 'mean0', 'var0')]
     _check(weight, bias, stored, patch, slope, mean, variance, first, count)
     compute = torch.ops.mmdet.cbn_statistics if SERVED[weight.device.type] else _slow
-    return compute(weight, bias, *stored, patch, slope, mean, variance, first, count)
+    return compute(weight, bias, *stored, patch, slope, mean, variance, first, count)  # type: ignore[call-arg]
 
 
 def _check(weight, bias, stored, patch, slope, mean, variance, first, count):

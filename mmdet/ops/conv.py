@@ -12,8 +12,8 @@ from mmdet.ops.memory_format import in_vectors, to_vectors
 CHANNELS_AT_ONCE = 16  # of linear_rois' backward
 
 
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[int, int] = (1, 1),
-           padding: tuple[int, int] | str = (0, 0), dilation: tuple[int, int] = (1, 1), groups: int = 1,
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[int, ...] = (1, 1),
+           padding: tuple[int, ...] | str = (0, 0), dilation: tuple[int, ...] = (1, 1), groups: int = 1,
            scale: Tensor | None = None, residual: Tensor | None = None, relu: bool = False) -> Tensor:
     """torch.nn.functional.conv2d, whose weights may have a scale, with what often follows it.
 
@@ -65,7 +65,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
             if not (x.is_contiguous(memory_format=last) or weight.is_contiguous(memory_format=last)):
                 out = out.contiguous()
         else:
-            out = F.conv2d(x, weight, bias, *options)
+            out = F.conv2d(x, weight, bias, *options)  # type: ignore[arg-type]  # padding may be a str
     if residual is not None:
         out = out.add_(residual)
     return out.relu_() if relu else out

@@ -32,7 +32,7 @@ def paste_masks_as_rle(probs: Tensor, boxes: Tensor, height: int, width: int, th
             for end, length in zip(ends, num_chars.tolist(), strict=True)]
 
 
-def slow_mask_runs(probs, boxes, height, width, threshold):
+def slow_mask_runs(probs: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> tuple[Tensor, Tensor]:
     runs = [boxes.new_empty((0, 2), dtype=torch.int64)] * probs.size(0)
     for number, left, top, piece in pasted_pieces(probs, boxes, height, width, threshold):
         edges = F.pad(piece.T.to(torch.int8).contiguous(), (1, 1)).diff(dim=1)

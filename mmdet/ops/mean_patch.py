@@ -6,8 +6,8 @@ from mmdet.ops.extension import SERVED, fake
 
 
 @torch.no_grad()
-def mean_patch(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int] = (1, 1),
-               padding: tuple[int, int] = (0, 0), dilation: tuple[int, int] = (1, 1)) -> Tensor:
+def mean_patch(x: Tensor, kernel_size: tuple[int, ...], stride: tuple[int, ...] = (1, 1),
+               padding: tuple[int, ...] = (0, 0), dilation: tuple[int, ...] = (1, 1)) -> Tensor:
     """The mean over all output positions of a convolution of the input patch under each; outside `x` are zeros.
 
     Reads x once. On CPUs, for strides and dilations 1 and x channels-last, by our own kernel. No gradient flows through

@@ -22,7 +22,8 @@ def mean_variance(x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor
         raise ValueError(f'mean_variance: x must be (B, C, H, W), got {tuple(x.shape)}')
     wide = torch.promote_types(x.dtype, torch.float32)
     if not x.numel():
-        return x.new_zeros(2, x.shape[1], dtype=wide).unbind()
+        mean, variance = x.new_zeros(2, x.shape[1], dtype=wide)
+        return mean, variance
     if rows is not None:
         rows = rows.to(wide)
         count = rows.sum().clamp(min=1)
@@ -32,4 +33,5 @@ def mean_variance(x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor
         return mean, mean_variance(x)[1] * (len(rows) / count)
     # On CPUs 16 times as fast as var_mean, on GPUs without a copy in float32; with momentum 0 the running statistics
     # only tell the dtype.
-    return torch.batch_norm_update_stats(x, *x.new_zeros(2, x.shape[1], dtype=wide), 0.)
+    mean, variance = x.new_zeros(2, x.shape[1], dtype=wide)
+    return torch.batch_norm_update_stats(x, mean, variance, 0.)

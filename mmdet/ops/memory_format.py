@@ -19,7 +19,7 @@ def in_vectors(features: Tensor) -> bool:
     """Whether features are channels-last, every pixel's channels some whole 16 bytes: as kernels for GPUs read them."""
     size = features.element_size()
     return features.is_contiguous(memory_format=torch.channels_last) and features.size(1) * size % 16 == 0 \
-        and features.storage_offset() * size % 16 == 0
+        and features.storage_offset() * size % 16 == 0  # type: ignore[return-value]  # a bool or torch's own
 
 
 def to_vectors(features: Tensor) -> Tensor:

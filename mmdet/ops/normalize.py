@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch import distributed as dist
 from torch.autograd import Function
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from mmdet.ops.scaled_sum import scaled_sum
 
@@ -39,14 +39,14 @@ def normalize(y: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: T
 
 class _Normalize(Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, y, mean, variance, weight, bias, eps, count, group, rows):
+    def forward(ctx, y, mean, variance, weight, bias, eps, count, group, rows):
         ctx.save_for_backward(y, weight, mean, variance, rows)
         ctx.eps, ctx.count, ctx.group = eps, count, group
         return F.batch_norm(y, mean, variance, weight, bias, training=False, eps=eps)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor):
+    def backward(ctx, grad):
         y, weight, mean, variance, rows = ctx.saved_tensors
         if y.numel():
             # As in training, where mean and 1 / sqrt(variance + eps) are given: CUDA has no other form.

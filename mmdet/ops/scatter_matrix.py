@@ -1,6 +1,7 @@
 """The scatter matrix of features: their covariances times the number of positions."""
 import torch
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
 from mmdet.ops.conv_kernels import CONV_KERNELS, DTYPES
 from mmdet.ops.extension import SERVED, fake
@@ -33,7 +34,7 @@ def scatter_matrix(x: Tensor, mean: Tensor) -> Tensor:
     if CONV_KERNELS and x.device.type == 'cpu' and SERVED['cpu'] and x.dtype in DTYPES and mean.dtype == torch.float32:
         return torch.ops.mmdet.scatter_matrix(x.contiguous(memory_format=torch.channels_last), mean.contiguous())
     x = x.to(mean.dtype) - mean.view(-1, 1, 1)
-    return torch.nn.grad.conv2d_weight(x, (len(mean), len(mean), 1, 1), x).flatten(1)
+    return conv2d_weight(x, (len(mean), len(mean), 1, 1), x).flatten(1)
 
 
 @fake('scatter_matrix')

@@ -7,8 +7,8 @@ from mmdet.ops.weight_grad import conv2d_weight_grad
 
 
 @torch.no_grad()
-def variance_slope(x: Tensor, weight: Tensor, y: Tensor, mean: Tensor, patch: Tensor, stride: tuple[int, int] = (1, 1),
-                   padding: tuple[int, int] = (0, 0), dilation: tuple[int, int] = (1, 1), groups: int = 1) -> Tensor:
+def variance_slope(x: Tensor, weight: Tensor, y: Tensor, mean: Tensor, patch: Tensor, stride: tuple[int, ...] = (1, 1),
+                   padding: tuple[int, ...] = (0, 0), dilation: tuple[int, ...] = (1, 1), groups: int = 1) -> Tensor:
     """Derivative of the variance of each channel of y = conv2d(x, weight) by its weights. No gradient flows through it.
 
     It is 2/N times the sum over the N positions of y - mean times the patch under it: the convolution's weight gradient

@@ -1,6 +1,7 @@
 """The weight gradient of a convolution."""
 import torch
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
 from mmdet.ops.conv import bias_relu
 from mmdet.ops.conv_kernels import CONV_KERNELS, DTYPES
@@ -11,9 +12,9 @@ MIN_TILES = 16  # of 4 x 4 output positions; for fewer, what is made of the weig
 FIXED_TILES = 8  # as many as take the time of what does not depend on their number
 
 
-def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, int, int, int], grad: Tensor,
-                       stride: tuple[int, int] = (1, 1), padding: tuple[int, int] = (0, 0),
-                       dilation: tuple[int, int] = (1, 1), groups: int = 1, offset: Tensor | None = None,
+def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, ...], grad: Tensor,
+                       stride: tuple[int, ...] = (1, 1), padding: tuple[int, ...] = (0, 0),
+                       dilation: tuple[int, ...] = (1, 1), groups: int = 1, offset: Tensor | None = None,
                        scale: float = 1., rough: bool = False) -> Tensor:
     """The sum over all output positions of the gradient there times the input patch under it.
 
@@ -51,7 +52,7 @@ def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, int, int, int], grad:
     kind = torch.bfloat16 if rough and x.device.type == 'cuda' and x.dtype.itemsize == 2 else dtype
     if offset is not None:
         grad = grad - offset.view(-1, 1, 1) if kind == dtype else bias_relu(grad.clone(), -offset, relu=False)
-    result = torch.nn.grad.conv2d_weight(x.to(kind), weight_shape, grad.to(kind), stride, padding, dilation, groups)
+    result = conv2d_weight(x.to(kind), weight_shape, grad.to(kind), stride, padding, dilation, groups)
     result = result.to(dtype).contiguous()
     return result if scale == 1 else result * scale
 

@@ -144,7 +144,7 @@ class ResNet(BaseModule):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
             elif self.zero_init_residual and isinstance(module, _Block):
-                nn.init.zeros_(module.last_norm.weight)
+                nn.init.zeros_(module.last_norm.weight)  # type: ignore[arg-type]  # not of every module
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> tuple of the feature maps of `out_indices`."""

@@ -4,6 +4,7 @@ Shapes: B images, A anchors of all levels (an anchor's level, row, column and ki
 and P proposals of an image.
 """
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -47,12 +48,13 @@ class RPNHead(BaseModule):
         self.loss_cls = MODELS.build(loss_cls)
         self.reg_decoded_bbox = reg_decoded_bbox
         self.loss_bbox = build_box_loss(loss_bbox, reg_decoded_bbox, 'rpn_head')
-        self.test_cfg = test_cfg
+        self.test_cfg: Any = test_cfg
         if train_cfg:
             self.assigner = TASK_UTILS.build(train_cfg['assigner'])
             self.sampler = TASK_UTILS.build(train_cfg['sampler'])
             self.allowed_border = train_cfg.get('allowed_border', -1)
             self.pos_weight = train_cfg.get('pos_weight', -1)
+        self.rpn_conv: nn.Module
         if num_convs == 1:
             self.rpn_conv = Conv2d(in_channels, feat_channels, 3, padding=1)
         else:
@@ -71,11 +73,11 @@ class RPNHead(BaseModule):
             deltas.append(self.rpn_reg(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
         return logits, deltas
 
-    def loss(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], feature_sizes: Sequence[tuple[int, int]],
+    def loss(self, logits: list[Tensor], deltas: list[Tensor], feature_sizes: Sequence[tuple[int, int]],
              gt: GroundTruth) -> dict[str, Tensor]:
         """dict of `loss_rpn_cls` and `loss_rpn_bbox` for the outputs of forward and GroundTruth `gt`."""
-        logits, deltas = torch.cat(logits, 1), torch.cat(deltas, 1)
-        anchors = self.anchor_generator(feature_sizes, logits.device)
+        logit, delta = torch.cat(logits, 1), torch.cat(deltas, 1)
+        anchors = self.anchor_generator(feature_sizes, logit.device)
         valid = self.anchor_generator.valid(feature_sizes, gt.padded_sizes)
         if self.allowed_border >= 0:
             limit = gt.image_sizes.flip(1)[:, None] + self.allowed_border
@@ -88,12 +90,12 @@ class RPNHead(BaseModule):
         weight = sample.valid.float()
         if self.pos_weight > 0:
             weight = torch.where(sample.positive, self.pos_weight, weight)
-        loss_cls = self.loss_cls(logits.gather(1, sample.index).reshape(-1, 1), (~sample.positive).long().flatten(),
+        loss_cls = self.loss_cls(logit.gather(1, sample.index).reshape(-1, 1), (~sample.positive).long().flatten(),
                                  weight.flatten(), avg_factor)
 
         index = sample.index[:, :sample.max_positive, None]
         objects = matched.gather(1, index[..., 0]).clamp(min=0)[..., None].expand(-1, -1, 4)
-        pred, boxes, target = (deltas.gather(1, index.expand(-1, -1, 4)), anchors[index[..., 0]],
+        pred, boxes, target = (delta.gather(1, index.expand(-1, -1, 4)), anchors[index[..., 0]],
                                gt.boxes.gather(1, objects))
         if self.reg_decoded_bbox:
             pred = self.bbox_coder.decode(boxes, pred)
@@ -115,7 +117,8 @@ class RPNHead(BaseModule):
         Returns:
             boxes float32 (B, P, 4) xyxy pixels, scores float32 (B, P) in [0, 1], valid bool (B, P); best first.
         """
-        cfg = self.test_cfg if cfg is None else cfg
+        if cfg is None:
+            cfg = self.test_cfg
         anchors = self.anchor_generator(feature_sizes, logits[0].device)
         start, parts = 0, []
         for level, (logit, delta) in enumerate(zip(logits, deltas)):
@@ -124,13 +127,13 @@ class RPNHead(BaseModule):
             parts.append((logit, anchors[start + index], delta.gather(1, index[..., None].expand(-1, -1, 4)),
                           torch.full_like(index, level)))
             start += delta.shape[1]
-        logit, anchor, delta, level = (torch.cat(part, 1) for part in zip(*parts))
+        logit, anchor, delta, levels = (torch.cat(part, 1) for part in zip(*parts))
         boxes = self.bbox_coder.decode(anchor, delta, image_sizes[:, None])
         scores = logit.sigmoid()
         if cfg.get('min_bbox_size', -1) >= 0:
             large = (boxes[..., 2:] - boxes[..., :2] > cfg['min_bbox_size']).all(-1)
             scores = torch.where(large, scores, -torch.inf)
-        keep = nms_images(boxes, scores, level, cfg['nms']['iou_threshold'], min(cfg['max_per_img'], scores.shape[1]),
+        keep = nms_images(boxes, scores, levels, cfg['nms']['iou_threshold'], min(cfg['max_per_img'], scores.shape[1]),
                           cfg['nms'].get('offset', 0))
         valid, keep = keep >= 0, keep.clamp(min=0)
         boxes = boxes.gather(1, keep[..., None].expand(-1, -1, 4)) * valid[..., None]

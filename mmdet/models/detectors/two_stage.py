@@ -1,5 +1,6 @@
 """Faster R-CNN (arXiv 1506.01497) and Mask R-CNN (arXiv 1703.06870): one image batch from pixels to losses or boxes."""
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
@@ -35,7 +36,7 @@ class TwoStageDetector(BaseModel):
         self.proposal_cfg = train.get('rpn_proposal')
         self.to(memory_format=torch.channels_last)
 
-    def compile(self, *args, **kwargs) -> None:
+    def compile(self, *args: Any, **kwargs: Any) -> None:
         """torch.compile, with its options, the parts that are tensors in, tensors out; state-dict names stay.
 
         What lies between them (targets, sampling, NMS) is of shapes that depend on the data and runs as it is, and so
@@ -61,7 +62,7 @@ class TwoStageDetector(BaseModel):
                                  'data_samples')
             return self.loss(inputs, gt)
         if mode == 'predict':
-            return self.predict(inputs, data_samples)
+            return self.predict(inputs, data_samples)  # type: ignore[arg-type]  # this mode needs them
         if mode == 'tensor':
             return self.extract_feat(inputs)
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
@@ -105,7 +106,7 @@ class FasterRCNN(TwoStageDetector):
 class MaskRCNN(TwoStageDetector):
     """Boxes and masks."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         if self.roi_head.mask_head is None:
             raise ValueError('MaskRCNN needs model.roi_head.mask_head; without masks the type is FasterRCNN')

@@ -14,4 +14,4 @@ class BN(nn.BatchNorm2d):
             return super().forward(y)
         mean, variance, count = measure(self, y, rows)
         track(self, mean, variance, count)
-        return normalize(y, self, mean, variance, count.clamp(min=1), rows=rows)
+        return normalize(y, self, mean, variance, count.clamp(min=1), rows=rows)  # type: ignore[union-attr]  # a tensor

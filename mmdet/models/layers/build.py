@@ -1,18 +1,20 @@
 """Convolutions and activations by their configs; `build_norm_layer` in norm.py makes the norms."""
+from typing import Any
+
 from torch import nn
 
 from mmdet.ops import Conv2d
 from mmdet.registry import MODELS, known_types, unknown_type
 
 
-def build_conv_layer(conv_cfg: dict | None, *args, **kwargs) -> nn.Module:
+def build_conv_layer(conv_cfg: dict | None, *args: Any, **kwargs: Any) -> nn.Module:
     """Make a convolution: Conv2d, or the class that `conv_cfg['type']` names in MODELS, with its other keys.
 
     The other arguments are the convolution's own. KeyError: a type that nobody registered.
     """
     options = dict(conv_cfg or {})
     kind = options.pop('type', 'Conv2d')
-    cls = Conv2d if kind in ('Conv', 'Conv2d') else MODELS.get(kind)
+    cls: Any = Conv2d if kind in ('Conv', 'Conv2d') else MODELS.get(kind)
     if cls is None:
         raise unknown_type(kind, ['Conv2d', *known_types(MODELS)], 'conv_cfg')
     return cls(*args, **kwargs, **options)

@@ -56,9 +56,9 @@ class CBN(nn.BatchNorm2d):
         self.recording = True
         self.iteration = 0
         # Not buffers: DDP would broadcast them, and every process has its own.
-        self.history = None
+        self.history: dict[str, Tensor] | None = None
         self.stored = 0  # entries ever written; entry e lies in slot e % buffer_num
-        self._recent = deque(maxlen=RERUNS)
+        self._recent: deque[tuple] = deque(maxlen=RERUNS)
 
     def set_epoch_length(self, iterations: int) -> None:
         """Tell how many iterations an epoch has, which `burnin` counts."""

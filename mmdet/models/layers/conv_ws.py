@@ -1,4 +1,6 @@
 """Weight Standardization (arXiv 1903.10520), which goes with GN where a device sees few images."""
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ class ConvWS2d(Conv2d):
         others: nn.Conv2d's.
     """
 
-    def __init__(self, *args, eps: float = 1e-5, **kwargs):
+    def __init__(self, *args: Any, eps: float = 1e-5, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.eps = eps
 

@@ -59,7 +59,7 @@ def build_norm_layer(norm_cfg: dict, num_features: int, postfix: int | str = '')
     """
     cls = _norm_class(norm_cfg)
     options = {key: value for key, value in norm_cfg.items() if key not in ('type', 'requires_grad')}
-    channels = (num_features,)
+    channels: tuple[int, ...] = (num_features,)
     if issubclass(cls, nn.GroupNorm):
         _check_groups(norm_cfg, num_features)
         channels = (options.pop('num_groups'), num_features)

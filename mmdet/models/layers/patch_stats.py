@@ -17,12 +17,13 @@ def slopes(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, rows: Tensor | N
         (Cin, kh, kw), the mean over the output positions of the input patch under them, which is that of every channel;
         (Cout, Cin/groups, kh, kw), contiguous.
     """
-    where = conv.stride, conv.padding, conv.dilation
-    if conv.padding_mode != 'zeros' or isinstance(conv.padding, str):
+    padding = conv.padding
+    if conv.padding_mode != 'zeros' or isinstance(padding, str):
         mode = 'constant' if conv.padding_mode == 'zeros' else conv.padding_mode
         x = F.pad(x, conv._reversed_padding_repeated_twice, mode=mode)
-        where = conv.stride, (0, 0), conv.dilation
-    share = 1
+        padding = (0, 0)
+    where = conv.stride, padding, conv.dilation
+    share: float | Tensor = 1
     if rows is not None:
         # The others look at zeros; that their outputs and, of one pixel, their inputs are the means takes them out.
         share = len(rows) / rows.sum().clamp(min=1)

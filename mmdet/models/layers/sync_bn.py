@@ -45,9 +45,10 @@ class SyncBN(BN):
         own = torch.cat([mean, variance, mean.new_ones(1) * count])
         every = [torch.empty_like(own) for _ in range(dist.get_world_size(self._group))]
         dist.all_gather(every, own, group=self._group)
-        every = torch.stack(every)
-        counts = every[:, -1:]
+        stacked = torch.stack(every)
+        means, variances = stacked[:, :-1].chunk(2, dim=1)
+        counts = stacked[:, -1:]
         total = counts.sum().clamp(min=1)
-        mean, variance = pool(*every[:, :-1].chunk(2, dim=1), counts / total)
+        mean, variance = pool(means, variances, counts / total)
         track(self, mean, variance, total)
         return normalize(y, self, mean, variance, total, self._group, rows)

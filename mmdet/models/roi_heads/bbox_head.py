@@ -2,6 +2,8 @@
 
 Shapes: R RoIs, Q rows of positives among them, K classes (label K is background).
 """
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -169,7 +171,7 @@ class ConvFCBBoxHead(BaseModule):
 class Shared2FCBBoxHead(ConvFCBBoxHead):
     """Two shared fully connected layers: the head of FPN (arXiv 1612.03144)."""
 
-    def __init__(self, fc_out_channels: int = 1024, **kwargs):
+    def __init__(self, fc_out_channels: int = 1024, **kwargs: Any):
         super().__init__(num_shared_fcs=2, fc_out_channels=fc_out_channels, **kwargs)
 
 
@@ -177,5 +179,5 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
 class Shared4Conv1FCBBoxHead(ConvFCBBoxHead):
     """Four shared convolutions and one fully connected layer: the head of GN (arXiv 1803.08494) section 4.2."""
 
-    def __init__(self, fc_out_channels: int = 1024, **kwargs):
+    def __init__(self, fc_out_channels: int = 1024, **kwargs: Any):
         super().__init__(num_shared_convs=4, num_shared_fcs=1, fc_out_channels=fc_out_channels, **kwargs)

@@ -43,13 +43,12 @@ class FCNMaskHead(BaseModule):
             ConvModule(conv_out_channels if i else in_channels, conv_out_channels, conv_kernel_size,
                        padding=conv_kernel_size // 2, conv_cfg=conv_cfg, norm_cfg=norm_cfg) for i in range(num_convs))
         channels = conv_out_channels if num_convs else in_channels
+        self.upsample: nn.Module | None = None
         if kind == 'deconv':
             self.upsample = nn.ConvTranspose2d(channels, conv_out_channels, scale, scale)
             channels = conv_out_channels
         elif kind:
             self.upsample = nn.Upsample(scale_factor=scale, mode=kind)
-        else:
-            self.upsample = None
         self.conv_logits = nn.Conv2d(channels, 1 if class_agnostic else num_classes, 1)
 
     def init_weights(self) -> None:
@@ -58,7 +57,7 @@ class FCNMaskHead(BaseModule):
         for module in (self.upsample, self.conv_logits):
             if isinstance(module, (nn.ConvTranspose2d, nn.Conv2d)):
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # both have one
 
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """RoI features (Q, C, h, w) -> logits (Q, K, 2h, 2w), or (Q, 1, 2h, 2w) when class agnostic.
@@ -99,6 +98,7 @@ class FCNMaskHead(BaseModule):
             weight: float32 (Q,), 0 for padding rows.
             batch_input_shape: (height, width) of the padded batch in pixels.
         """
-        target = crop_masks(*gt.masks, rois[:, 1:], mask_rows, logits.shape[-1], *batch_input_shape) >= 0.5
+        pixels, windows = gt.masks  # type: ignore[misc]  # not None where there is a mask head
+        target = crop_masks(pixels, windows, rois[:, 1:], mask_rows, logits.shape[-1], *batch_input_shape) >= 0.5
         avg_factor = (weight.sum() * target[0].numel()).clamp(min=1) if len(target) else 1
         return dict(loss_mask=self.loss_mask(self.of_class(logits, labels), target, weight, avg_factor))

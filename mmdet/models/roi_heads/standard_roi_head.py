@@ -4,6 +4,7 @@ Shapes: B images, G most objects and P proposals of an image, R sampled RoIs of 
 index, then xyxy pixels of the resized image.
 """
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -38,7 +39,7 @@ class StandardRoIHead(BaseModule):
         if mask_head is not None:
             self.mask_head = MODELS.build(mask_head)
             self.mask_roi_extractor = MODELS.build(mask_roi_extractor or bbox_roi_extractor)
-        self.test_cfg = test_cfg
+        self.test_cfg: Any = test_cfg
         if train_cfg:
             self.assigner = TASK_UTILS.build(train_cfg['assigner'])
             self.sampler = TASK_UTILS.build(train_cfg['sampler'])
@@ -101,13 +102,13 @@ class StandardRoIHead(BaseModule):
         probs = None if self.mask_head is None else self._mask_probs(features, detections)
         results = []
         for i, ((boxes, scores, labels), sample) in enumerate(zip(detections, samples)):
-            size = sample.img_shape[:2]
+            height, width = sample.img_shape[:2]
             if rescale:
-                size = sample.ori_shape[:2]
+                height, width = sample.ori_shape[:2]
                 boxes = boxes / boxes.new_tensor(sample.get('scale_factor', (1., 1.))).repeat(2)
             result = InstanceData(bboxes=boxes, scores=scores, labels=labels)
             if probs is not None:
-                result.masks = PastedMasks(probs[i], boxes, *size, self.test_cfg['mask_thr_binary'])
+                result.masks = PastedMasks(probs[i], boxes, height, width, self.test_cfg['mask_thr_binary'])
             results.append(result)
         return results
 

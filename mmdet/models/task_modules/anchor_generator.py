@@ -31,14 +31,15 @@ class AnchorGenerator:
                  center_offset: float = 0.):
         if (scales is None) == (octave_base_scale is None or scales_per_octave is None):
             raise ValueError('anchor_generator needs either scales or both octave_base_scale and scales_per_octave')
-        if scales is None:
+        if octave_base_scale is not None and scales_per_octave is not None:
             scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
         self.strides = [stride if isinstance(stride, (tuple, list)) else (stride, stride) for stride in strides]
         self.center_offset = center_offset
-        ratios, scales = (torch.tensor(values, dtype=torch.float32) for values in (ratios, scales))
-        self.base_anchors = [self._base(size, ratios[:, None], scales[None])
+        ratio, scale = (torch.tensor(values, dtype=torch.float32) for values in (ratios, scales))
+        self.base_anchors = [self._base(size, ratio[:, None], scale[None])
                              for size in base_sizes or [min(stride) for stride in self.strides]]
-        self._bases, self._grids = {}, {}
+        self._bases: dict[torch.device, list[Tensor]] = {}
+        self._grids: dict[tuple, list[Tensor]] = {}
 
     @property
     def num_base_anchors(self) -> int:

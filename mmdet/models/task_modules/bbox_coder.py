@@ -30,7 +30,7 @@ class DeltaXYWHBBoxCoder:
         self.stds = tuple(target_stds)
         self.clip_border = clip_border
         self.ctr_clamp = ctr_clamp if add_ctr_clamp else None
-        self._constants = {}
+        self._constants: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
     def encode(self, boxes: Tensor, gt_boxes: Tensor) -> Tensor:
         """Offsets float32 (..., 4) from `boxes` to `gt_boxes`, both (..., 4) xyxy pixels.

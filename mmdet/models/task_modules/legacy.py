@@ -4,6 +4,7 @@ Those are Detectron, maskrcnn-benchmark and mmdetection 1.x. `detectron=True` gi
 are those of mmdetection 3.x's classes of the same names, which differ from Detectron's.
 """
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class LegacyAnchorGenerator(AnchorGenerator):
     Source: generate_anchors of py-faster-rcnn and Detectron; mmdetection 3.3's LegacyAnchorGenerator.
     """
 
-    def __init__(self, *args, detectron: bool = False, **kwargs):
+    def __init__(self, *args: Any, detectron: bool = False, **kwargs: Any):
         self.detectron = detectron
         super().__init__(*args, **kwargs)
 

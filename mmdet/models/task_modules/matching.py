@@ -100,7 +100,7 @@ class MaxIoUAssigner:
 
 class Sample(NamedTuple):
     """Positives come first; rows an image could not fill are False in `valid`."""
-    index: Tensor     # (B, R) int64 into N
+    index: Tensor     # type: ignore[assignment]  # (B, R) int64 into N; hides a tuple's method
     positive: Tensor  # (B, R) bool
     valid: Tensor     # (B, R) bool
     max_positive: int  # no positive lies at or behind this column

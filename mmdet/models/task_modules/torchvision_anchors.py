@@ -1,4 +1,6 @@
 """torchvision's anchors."""
+from typing import Any
+
 from mmdet.registry import TASK_UTILS
 
 from .anchor_generator import AnchorGenerator
@@ -14,7 +16,7 @@ class TorchvisionAnchorGenerator(AnchorGenerator):
     Source: torchvision/models/detection/anchor_utils.py, AnchorGenerator.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.base_anchors = [anchors.round() for anchors in self.base_anchors]
 
