@@ -68,7 +68,8 @@ class RPNHead(BaseModule):
         """Feature maps -> for each level, logits (B, A_l) and deltas (B, A_l, 4)."""
         logits, deltas = [], []
         for x in features:
-            x = conv_norm(x, self.rpn_conv, None, relu=True)
+            several = isinstance(self.rpn_conv, nn.Sequential)  # of convolutions, each with its ReLU
+            x = self.rpn_conv(x) if several else conv_norm(x, self.rpn_conv, None, relu=True)
             logits.append(self.rpn_cls(x).permute(0, 2, 3, 1).flatten(1))
             deltas.append(self.rpn_reg(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
         return logits, deltas
