@@ -6,12 +6,12 @@ import torch
 from mmengine.config import Config
 
 from mmdet.engine.norm_option import NORMS, apply_norm
-from mmdet.models.layers import CBN, FrozenBN, SyncBN
+from mmdet.models.layers import BN, CBN, GN, FrozenBN, SyncBN
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-CLASSES = dict(BN=torch.nn.BatchNorm2d, FrozenBN=FrozenBN, SyncBN=SyncBN, GN=torch.nn.GroupNorm, CBN=CBN)
+CLASSES = dict(BN=BN, FrozenBN=FrozenBN, SyncBN=SyncBN, GN=GN, CBN=CBN)
 
 
 def norms_by_place(cfg):
@@ -32,7 +32,7 @@ def test_mask_rcnn(norm):
     backbone = copy.deepcopy(cfg.model.backbone)
     apply_norm(cfg, norm)
     assert cfg.model.backbone == backbone
-    assert norms_by_place(cfg) == dict(backbone=({torch.nn.BatchNorm2d}, 53), neck=({CLASSES[norm]}, 8),
+    assert norms_by_place(cfg) == dict(backbone=({BN}, 53), neck=({CLASSES[norm]}, 8),
                                        bbox_head=({CLASSES[norm]}, 4), mask_head=({CLASSES[norm]}, 4))
     assert Config.fromstring(cfg.dump(), '.py').model == cfg.model  # what is written beside the log
 
