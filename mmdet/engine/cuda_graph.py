@@ -103,7 +103,7 @@ def pad(inputs: Tensor, gt: GroundTruth, size_divisor: int) -> tuple[Tensor, Gro
         space = PIXELS
         while space < len(masks.pixels):
             space *= 2
-        # As many windows as there are rows for objects, one more for those without.
+        # As many windows as there are rows for objects.
         masks = BatchMasks(F.pad(masks.pixels, (0, space - len(masks.pixels))),
                            F.pad(masks.boxes, (0, 0, 0, gt.valid.shape[0] * (gt.valid.shape[1] + more) -
                                                len(masks.boxes))))

@@ -48,18 +48,17 @@ class _Normalize(Function):
     @once_differentiable
     def backward(ctx, grad):
         y, weight, mean, variance, rows = ctx.saved_tensors
+        scale = torch.rsqrt(variance + ctx.eps)
         if y.numel():
             # As in training, where mean and 1 / sqrt(variance + eps) are given: CUDA has no other form.
             sums = torch.ops.aten.native_batch_norm_backward(
-                grad, y, weight, None, None, mean, torch.rsqrt(variance + ctx.eps), True, ctx.eps,
-                [False, True, True])[1:]
+                grad, y, weight, None, None, mean, scale, True, ctx.eps, [False, True, True])[1:]
         else:  # by which torch's kernel divides
             sums = weight.new_zeros(2, len(weight))
         grad_weight, grad_bias = sums
         if ctx.group is not None:
             sums = torch.stack([grad_weight, grad_bias])
             dist.all_reduce(sums, group=ctx.group)
-        scale = torch.rsqrt(variance + ctx.eps)
         scaled_weight = weight * scale
         share = scaled_weight / -ctx.count
         slope = share * scale * sums[0]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmdet import ops
-from mmdet.ops.extension import SERVED
+from mmdet.ops.extension import KERNELS, SERVED
 
 
 @pytest.fixture(params=['cpu', pytest.param('cuda', marks=pytest.mark.gpu)])
@@ -33,10 +33,13 @@ def extension(device):
 
 @pytest.fixture(params=['mmdet', 'torchvision'])
 def served_by(request, device, monkeypatch):
+    KERNELS.clear()  # it has kept what SERVED said, and shall not keep what it says here
     if request.param == 'torchvision':
         monkeypatch.setitem(SERVED, device.type, False)
     if ops.backend(device) != request.param:
         pytest.skip(f'need the extension, which was not built for {device}')
+    yield
+    KERNELS.clear()
 
 
 @pytest.fixture

@@ -41,9 +41,9 @@ def measure(norm: _BatchNorm, y: Tensor, rows: Tensor | None) -> tuple[Tensor, T
     area = y.shape[2] * y.shape[3]
     if rows is None:
         return mean, variance, y.shape[0] * area
-    some = rows.any()
-    return (torch.where(some, mean, norm.running_mean.to(mean.dtype)),
-            torch.where(some, variance, norm.running_var.to(mean.dtype)), rows.sum() * area)
+    count = rows.sum() * area
+    return (torch.where(count > 0, mean, norm.running_mean.to(mean.dtype)),
+            torch.where(count > 0, variance, norm.running_var.to(mean.dtype)), count)
 
 
 def normalize(y: Tensor, norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int | Tensor,

@@ -24,7 +24,7 @@ class SyncBN(BN):
     forward and backward.
     """
     process_group = None
-    breaks_graphs = takes_rows = True
+    breaks_graphs = True
 
     @property
     def waits_for_others(self) -> bool:

@@ -9,7 +9,6 @@
 namespace mmdet {
 
 constexpr int kRowThreads = 256;
-constexpr size_t kSharedBytes = 48 * 1024;
 
 template <typename T, int N>
 struct alignas(sizeof(T) * N) Vector {

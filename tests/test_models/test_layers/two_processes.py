@@ -13,7 +13,6 @@ def _process(rank, function, folder):
 
 def run(function, folder):
     """[function(0), function(1)], each computed in its own process. function: of a module's top level."""
-    # Autograd's threads for GPUs do not survive a fork of this process.
-    start_method = 'forkserver' if torch.cuda.is_available() else 'fork'
-    multiprocessing.start_processes(_process, (function, folder), nprocs=2, start_method=start_method)
+    # Not by a fork of this process: threads that autograd may have started in it do not survive one.
+    multiprocessing.start_processes(_process, (function, folder), nprocs=2, start_method='forkserver')
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]

@@ -8,7 +8,6 @@ namespace mmdet {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr size_t kSharedBytes = 48 * 1024;
 
 __global__ void __launch_bounds__(kThreads)
     crop(const uint8_t* pixels, const int64_t* windows, const int64_t* starts, const float* rois, const int64_t* index,

@@ -5,6 +5,7 @@
 
 namespace mmdet {
 
+constexpr size_t kSharedBytes = 48 * 1024;  // of a block, for the bins of both axes
 constexpr int kStored = 8;  // pixels of a bin whose weights are stored; those of wider bins are worked out when met
 
 template <typename T>
