@@ -11,6 +11,8 @@ from typing import Any
 from mmengine import registry as root
 from mmengine.registry import Registry
 
+from mmdet.errors import UserError
+
 SCOPE = 'mmdet'
 
 
@@ -24,10 +26,10 @@ def known_types(registry: Registry | None) -> list[str]:
     return names
 
 
-def unknown_type(kind: str, known: Iterable[str], place: str) -> KeyError:
+def unknown_type(kind: str, known: Iterable[str], place: str) -> UserError:
     """The error to raise where `place`, a key of a config, has the `type` `kind` and `known` are those there are."""
     known = sorted(known)
-    return KeyError(f'{place}: unknown type {kind!r}.{_nearest(kind, known)} Known types: {", ".join(known)}. A class '
+    return UserError(f'{place}: unknown type {kind!r}.{_nearest(kind, known)} Known types: {", ".join(known)}. A class '
                     'of your own must be registered in mmdet.registry, and its module named in custom_imports.')
 
 
@@ -59,7 +61,7 @@ def _check(cfg: Any, registry: Registry, default_args: dict | None = None) -> No
         return  # lists become Sequential; anything else is mmengine's to refuse
     args = {**(default_args or {}), **cfg}
     if 'type' not in args:
-        raise KeyError(f'a config for {registry.name!r} needs the key "type"; it holds only {sorted(args)}')
+        raise UserError(f'a config for {registry.name!r} needs the key "type"; it holds only {sorted(args)}')
     with registry.switch_scope_and_registry(args.pop('_scope_', None)) as registry:
         kind = args.pop('type')
         cls = registry.get(kind) if isinstance(kind, str) else kind
@@ -71,7 +73,7 @@ def _check(cfg: Any, registry: Registry, default_args: dict | None = None) -> No
     # What the Runner adds (default_args) and what mmengine's builder takes for itself is no key of the class.
     for key in cfg:
         if key not in parameters and key not in ('type', '_scope_', 'convert_to_iter_based'):
-            raise TypeError(f'{cls.__module__}.{cls.__name__} takes no key {key!r}.{_nearest(key, parameters)} '
+            raise UserError(f'{cls.__module__}.{cls.__name__} takes no key {key!r}.{_nearest(key, parameters)} '
                             f'It takes: {", ".join(parameters)}.')
 
 

@@ -1,23 +1,24 @@
 import pytest
 
+from mmdet.errors import UserError
 from mmdet.registry import MODELS, TASK_UTILS
 
 
 def test_unknown_type_names_the_nearest():
-    with pytest.raises(KeyError, match="unknown type 'FPM'.*Did you mean 'FPN'"):
+    with pytest.raises(UserError, match="unknown type 'FPM'.*Did you mean 'FPN'"):
         MODELS.build(dict(type='FPM'))
 
 
 def test_unknown_key_names_the_class_and_the_nearest():
-    with pytest.raises(TypeError, match="FPN takes no key 'num_out'.*Did you mean 'num_outs'.*in_channels"):
+    with pytest.raises(UserError, match="FPN takes no key 'num_out'.*Did you mean 'num_outs'.*in_channels"):
         MODELS.build(dict(type='FPN', in_channels=[8], out_channels=8, num_out=1))
 
 
 def test_unknown_key_of_a_class_that_hands_keys_on():
-    with pytest.raises(TypeError, match="Shared2FCBBoxHead takes no key 'num_class'.*Did you mean 'num_classes'"):
+    with pytest.raises(UserError, match="Shared2FCBBoxHead takes no key 'num_class'.*Did you mean 'num_classes'"):
         MODELS.build(dict(type='Shared2FCBBoxHead', num_class=3))
 
 
 def test_missing_type():
-    with pytest.raises(KeyError, match='needs the key "type".*pos_iou_thr'):
+    with pytest.raises(UserError, match='needs the key "type".*pos_iou_thr'):
         TASK_UTILS.build(dict(pos_iou_thr=0.5))

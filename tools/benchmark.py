@@ -11,6 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mmdet.engine.command_line import plain_errors
+from mmdet.errors import UserError
 
 ANALYSIS = Path(__file__).parent / 'analysis'
 SHORT = dict(  # seconds each, to see that it runs
@@ -70,7 +71,7 @@ def main():
         done = subprocess.run([sys.executable, str(ANALYSIS / f'benchmark_{name}.py'), *options],
                               stdout=subprocess.PIPE, text=True)
         if done.returncode:
-            raise ValueError(f'benchmark_{name}.py failed, see above')
+            raise UserError(f'benchmark_{name}.py failed, see above')
         sections.append(f'## {name}\n\n{done.stdout.strip()}\n')
         print(done.stdout)
     text = '\n'.join(sections)

@@ -23,6 +23,7 @@ from terminaltables import AsciiTable
 from mmdet.apis.inference import TestPipeline
 from mmdet.engine.command_line import add_config_options, plain_errors, user_mistake
 from mmdet.engine.config import innermost, read_config
+from mmdet.errors import MissingFileError, UserError
 from mmdet.registry import (
     DATASETS,
     HOOKS,
@@ -105,10 +106,10 @@ def check(path, options):
             batch.append(results)
         losses = model.train().train_step(pseudo_collate(batch), wrapper)
     if not torch.isfinite(losses['loss']):
-        raise ValueError(f'the loss is {losses["loss"]}')
+        raise UserError(f'the loss is {losses["loss"]}')
     wanted = {'bboxes', 'scores', 'labels'} | ({'masks'} if cfg.model.roi_head.get('mask_head') else set())
     if set(sample.pred_instances.keys()) != wanted:
-        raise ValueError(f'a prediction has {sorted(sample.pred_instances.keys())}, not {sorted(wanted)}')
+        raise UserError(f'a prediction has {sorted(sample.pred_instances.keys())}, not {sorted(wanted)}')
     return sum(p.numel() for p in model.parameters()) / 1e6, losses['loss'].item(), len(sample.pred_instances)
 
 
@@ -124,7 +125,7 @@ def main():
         names = sorted(str(path.relative_to(args.folder)) for path in args.folder.rglob('*.py')
                        if '_base_' not in path.parts and 'common' not in path.parts)
     if not names:
-        raise FileNotFoundError(f'{args.folder} holds no configs')
+        raise MissingFileError(f'{args.folder} holds no configs')
     MMLogger.get_current_instance().setLevel('ERROR')
     rows, failed = [['config', 'parameters', 'loss', 'detections', 'seconds']], 0
     for name in names:

@@ -10,6 +10,7 @@ from terminaltables import AsciiTable
 
 from mmdet.datasets import read_coco_json
 from mmdet.engine.command_line import plain_errors
+from mmdet.errors import UserError
 from mmdet.evaluation.coco_evaluation import (
     EVALUATORS,
     average_precision,
@@ -46,7 +47,7 @@ def types_to_evaluate(results, wanted):
         held = iou_types(detections)
         types = [iou_type for iou_type in types if iou_type in held]
         if not types:
-            raise ValueError(f'{path} holds only {held}, which does not fit '
+            raise UserError(f'{path} holds only {held}, which does not fit '
                              + (f'--iou-type {wanted}' if wanted else f'the other files ({list(results)})'))
     return types
 

@@ -18,6 +18,7 @@ from mmdet import ops
 from mmdet.apis import inference_detector, init_detector
 from mmdet.datasets.shapes import make_shapes
 from mmdet.engine import Runner
+from mmdet.errors import UserError
 from mmdet.utils import register_all_modules
 
 CONFIG = '''_base_ = 'mmdet::demo/mask-rcnn_demo.py'
@@ -48,17 +49,17 @@ def detect(config, folder, trained):
     model = init_detector(config, folder / 'work_dir/epoch_1.pth', device='cpu')
     for name, tensor in trained.state_dict().items():
         if not torch.equal(model.state_dict()[name], tensor):
-            raise ValueError(f'the checkpoint gave other values for {name}')
+            raise UserError(f'the checkpoint gave other values for {name}')
     found = inference_detector(model, sorted((folder / 'shapes/val').iterdir())[0]).pred_instances
     if len(found) == 0 or found.bboxes.shape != (len(found), 4) or found.masks.shape[0] != len(found):
-        raise ValueError(f'detections are not as they should be: {found}')
+        raise UserError(f'detections are not as they should be: {found}')
     return len(found)
 
 
 def main():
     start = time.monotonic()
     if ops.backend() != 'mmdet':
-        raise RuntimeError(f'the compiled operators do not serve, but {ops.backend()}')
+        raise UserError(f'the compiled operators do not serve, but {ops.backend()}')
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         make_shapes(str(folder / 'shapes'), num_train=4, num_val=2)

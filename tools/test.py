@@ -2,6 +2,7 @@
 import argparse
 
 from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run
+from mmdet.errors import UserError
 from mmdet.evaluation.dump_det_results import DumpDetResults
 from mmdet.registry import RUNNERS
 from mmdet.utils import register_all_modules
@@ -23,11 +24,11 @@ def parse_args():
 def main():
     args = parse_args()
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
-        raise ValueError(f'--out {args.out}: the name of the file must end in .pkl or .pickle')
+        raise UserError(f'--out {args.out}: the name of the file must end in .pkl or .pickle')
     cfg = prepare_run(args)
     missing = [key for key in ('test_dataloader', 'test_cfg', 'test_evaluator') if cfg.get(key) is None]
     if missing:
-        raise ValueError(f'config {args.config} cannot be tested: it has no {", ".join(missing)}')
+        raise UserError(f'config {args.config} cannot be tested: it has no {", ".join(missing)}')
     cfg.load_from = args.checkpoint
     cfg.resume = False
     if args.show or args.show_dir:

@@ -3,6 +3,7 @@ import argparse
 
 from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run
 from mmdet.engine.norm_option import NORMS, apply_norm
+from mmdet.errors import UserError
 from mmdet.registry import RUNNERS
 from mmdet.utils import register_all_modules
 
@@ -26,7 +27,7 @@ def main():
     cfg = prepare_run(args)
     missing = [key for key in ('train_dataloader', 'train_cfg', 'optim_wrapper') if cfg.get(key) is None]
     if missing:
-        raise ValueError(f'config {args.config} cannot be trained: it has no {", ".join(missing)}')
+        raise UserError(f'config {args.config} cannot be trained: it has no {", ".join(missing)}')
     if args.norm:
         apply_norm(cfg, args.norm)
     if args.amp:
@@ -34,7 +35,7 @@ def main():
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ValueError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {args.config} lacks')
+            raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {args.config} lacks')
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:
         cfg.resume = True

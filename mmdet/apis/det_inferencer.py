@@ -13,6 +13,7 @@ from mmengine.utils import ProgressBar
 
 from mmdet.checkpoints import read_checkpoint
 from mmdet.engine.config import literal_config
+from mmdet.errors import MissingFileError, UserError
 from mmdet.evaluation.coco_metric import encode_masks
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
@@ -38,7 +39,7 @@ class DetInferencer:
         if model is None:
             text = (checkpoint or {}).get('meta', {}).get('cfg')
             if not text:
-                raise ValueError('DetInferencer needs a config (model=...): ' + (
+                raise UserError('DetInferencer needs a config (model=...): ' + (
                     'neither config nor weights are given' if weights is None else f'{weights} holds none'))
             model = Config(literal_config(text))
         self.model = init_detector(model, checkpoint, palette, device or 'cuda:0')
@@ -90,7 +91,7 @@ class DetInferencer:
         if isinstance(inputs, (str, Path)) and Path(inputs).is_dir():
             images = sorted(path for path in Path(inputs).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
             if not images:
-                raise FileNotFoundError(f'folder {inputs} holds no image ({", ".join(sorted(IMAGE_SUFFIXES))})')
+                raise MissingFileError(f'folder {inputs} holds no image ({", ".join(sorted(IMAGE_SUFFIXES))})')
             return images
         return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 

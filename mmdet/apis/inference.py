@@ -13,6 +13,7 @@ from mmengine.model import BaseModel
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.datasets import CocoDataset
 from mmdet.engine.config import innermost, read_config
+from mmdet.errors import UserError
 from mmdet.registry import DATASETS, MODELS, TRANSFORMS
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.mask import PastedMasks
@@ -98,11 +99,11 @@ class TestPipeline:
 
     def __init__(self, cfg: Config):
         if cfg.get('test_dataloader') is None:
-            raise ValueError('the config has no test_dataloader, whose pipeline prepares the images')
+            raise UserError('the config has no test_dataloader, whose pipeline prepares the images')
         steps = [step for step in innermost(cfg.test_dataloader.dataset)['pipeline']
                  if not step['type'].endswith('LoadAnnotations')]
         if not steps or not steps[0]['type'].endswith('LoadImageFromFile'):
-            raise ValueError('the test pipeline must begin with LoadImageFromFile')
+            raise UserError('the test pipeline must begin with LoadImageFromFile')
         self.load_file = TRANSFORMS.build(steps[0])
         self.load_array = TRANSFORMS.build(dict(type='LoadImageFromNDArray'))
         self.steps = [TRANSFORMS.build(step) for step in steps[1:]]

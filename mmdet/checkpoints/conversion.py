@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from mmdet.errors import UserError
+
 CLS, REG, MASK = 'roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg', 'roi_head.mask_head.conv_logits'
 
 
@@ -130,7 +132,7 @@ def translate(source: str, state: Mapping[str, Any], path: str, rules: Iterable[
     for name, value in state.items():
         part = next((part for pattern, part in refused if re.fullmatch(pattern, name)), None)
         if part:
-            raise ValueError(f'{path} ({source}) has a part that no model here has: {part}, in {name}. '
+            raise UserError(f'{path} ({source}) has a part that no model here has: {part}, in {name}. '
                              'Faster and Mask R-CNN on ResNet-FPN can be read')
         why = next((why for pattern, why in dropped if re.fullmatch(pattern, name)), None)
         if why is None and not isinstance(value, Tensor):
@@ -146,7 +148,7 @@ def translate(source: str, state: Mapping[str, Any], path: str, rules: Iterable[
             result.unknown.append(name)
             new = name
         if new in result.weights:
-            raise ValueError(f'{path} ({source}): two entries for {new}, one of them {name}')
+            raise UserError(f'{path} ({source}): two entries for {new}, one of them {name}')
         if name not in result.unknown:
             result.renamed[name] = new
         result.weights[new] = value
@@ -161,7 +163,7 @@ def move_background_last(result: Conversion, path: str) -> None:
     for name, value in weights.items():
         head = name.rpartition('.')[0]
         if head in (CLS, REG, MASK) and (value.dim() == 0 or (head == REG and len(value) % 4)):
-            raise ValueError(f'{path}: {name} has shape {tuple(value.shape)}, whose rows are no classes')
+            raise UserError(f'{path}: {name} has shape {tuple(value.shape)}, whose rows are no classes')
         if head == CLS:
             weights[name] = torch.cat([value[1:], value[:1]])
         elif head == REG and len(value) > 4:  # 4: one box whatever the class
@@ -187,7 +189,7 @@ def check_resnet(result: Conversion, path: str) -> int | None:
         return None
 
     def refuse(part: str) -> NoReturn:
-        raise ValueError(f'{path} ({result.source}): the backbone has {part}, which the ResNet here does not have')
+        raise UserError(f'{path} ({result.source}): the backbone has {part}, which the ResNet here does not have')
     for name, value in weights.items():
         if re.match(r'stem\.|conv1\.\d', name):
             refuse(f'a stem of several convolutions ({name})')

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from mmdet.errors import UserError
+
 from .formats import convert
 from .plain_pickle import PlainPickle, Refused
 from .source import local_file
@@ -49,14 +51,14 @@ def read_file(path: Path, map_location: str | torch.device | None = 'cpu') -> di
         else:
             checkpoint = PlainPickle(io.BytesIO(path.read_bytes())).load()
     except Refused as error:
-        raise ValueError(
+        raise UserError(
             f'{path} holds an object of type {error}. Only tensors, arrays and plain data are read, because building '
             'other objects can run code. If you trust the file, save its "state_dict" alone where that type is known.'
         ) from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         reason = str(error).partition('\n')[0]
-        raise ValueError(f'{path} is no PyTorch checkpoint and no pickle of arrays, or is damaged: {reason}. '
+        raise UserError(f'{path} is no PyTorch checkpoint and no pickle of arrays, or is damaged: {reason}. '
                          'Fetch or save it again') from None
     if not isinstance(checkpoint, dict):
-        raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not the dict of a checkpoint')
+        raise UserError(f'{path} holds a {type(checkpoint).__name__}, not the dict of a checkpoint')
     return checkpoint

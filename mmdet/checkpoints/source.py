@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from mmdet.errors import MissingFileError, UserError
+
 THIRD_PARTY = 'https://download.openmmlab.com/pretrain/third_party/'
 # The backbones that mmdetection's ResNet configs start from, under the names they use.
 OPEN_MMLAB = {
@@ -32,7 +34,7 @@ def resolve(source: str) -> str:
         return _torchvision_url(source, name)
     if scheme in ('open-mmlab', 'openmmlab'):
         if name not in OPEN_MMLAB:
-            raise ValueError(f'{source}: unknown name. Known: {", ".join(OPEN_MMLAB)}. '
+            raise UserError(f'{source}: unknown name. Known: {", ".join(OPEN_MMLAB)}. '
                              'Any other checkpoint can be given as a URL or a path.')
         return THIRD_PARTY + OPEN_MMLAB[name]
     return source
@@ -48,7 +50,7 @@ def local_file(source: str | Path) -> Path:
     if not url.startswith(('http://', 'https://')):
         path = Path(url).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f'checkpoint {path} does not exist' if not path.is_dir() else
+            raise MissingFileError(f'checkpoint {path} does not exist' if not path.is_dir() else
                                     f'checkpoint {path} is a folder; name a file in it')
         return path
     path = Path(torch.hub.get_dir(), 'checkpoints', url.rsplit('/', 1)[1].partition('?')[0])
@@ -68,7 +70,7 @@ def _torchvision_url(source: str, name: str) -> str:
         # Configs mean the first weights torchvision published; DEFAULT are later ones, trained differently.
         return weights[version.upper() or next(iter(weights)).name].url
     except (ValueError, KeyError, StopIteration) as error:
-        raise ValueError(f'{source}: torchvision has no such weights ({error})') from None
+        raise UserError(f'{source}: torchvision has no such weights ({error})') from None
 
 
 def _download(url: str, path: Path, source: str) -> None:
@@ -79,7 +81,7 @@ def _download(url: str, path: Path, source: str) -> None:
     try:
         torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=sys.stderr.isatty())
     except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'cannot download {url}' + (f' (for {source})' if source != url else '') + f': {error}. '
             f'Fetch it on a machine with network, then either save it as {path} or name it in the config, '
             f'e.g. --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{path.name}') from None

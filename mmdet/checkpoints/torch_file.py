@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 import torch
 
+from mmdet.errors import UserError
+
 from .arrays import NUMPY
 from .plain_pickle import Name, PlainPickle, Refused
 
@@ -89,13 +91,13 @@ class Inventory(PlainPickle):
 
     def persistent(self, key: Any) -> Made:
         if not isinstance(key, tuple) or len(key) < 5 or key[0] != 'storage' or not isinstance(key[1], Name):
-            raise ValueError('data outside the pickle that is no storage')
+            raise UserError('data outside the pickle that is no storage')
         _, kind, name, _, count = key[:5]
         if kind.path not in ITEM_SIZES or not isinstance(name, str) or type(count) is not int or count < 0:
-            raise ValueError(f'a storage {name!r:.40} of {count!r:.40} values')
+            raise UserError(f'a storage {name!r:.40} of {count!r:.40} values')
         size = count * ITEM_SIZES[kind.path]
         if self.storages.setdefault(name, size) != size:
-            raise ValueError(f'two sizes of storage {name:.40}')
+            raise UserError(f'two sizes of storage {name:.40}')
         return Made()
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from mmdet.errors import UserError
+
 from .conversion import Conversion
 
 SHOWN = 6  # names per section of the table
@@ -85,9 +87,9 @@ def load_weights(model: nn.Module, checkpoint: Mapping, strict: bool = False, so
         part = any(f'backbone.{parameter}' in weights for parameter in missing)
         cure = ("to take its backbone set init_cfg.prefix='backbone.'" if part else
                 'is it the checkpoint of another model?')
-        raise ValueError(f'nothing in {source} fits {name}; {cure}\n{misfit}')
+        raise UserError(f'nothing in {source} fits {name}; {cure}\n{misfit}')
     if strict and misfit:
-        raise ValueError(f'{source} does not fit {name}; is it the checkpoint of another model?\n{misfit}')
+        raise UserError(f'{source} does not fit {name}; is it the checkpoint of another model?\n{misfit}')
     return misfit
 
 
@@ -99,7 +101,7 @@ def _mismatched(model: nn.Module, weights: Mapping, source: str) -> dict[str, tu
         if value is None:
             continue
         if not isinstance(value, Tensor):
-            raise ValueError(f'{name} in {source} is a {type(value).__name__}, not a tensor: save the checkpoint again')
+            raise UserError(f'{name} in {source} is a {type(value).__name__}, not a tensor: save the checkpoint again')
         if value.shape != own.shape and (own.dim() or value.shape != (1,)):  # (1,): a number as PyTorch 0.3 wrote it
             found[name] = list(value.shape), list(own.shape)
     return found

@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
+from mmdet.errors import UserError
 from mmdet.registry import DATASETS
 
 from .coco_classes import COCO_CLASSES, COCO_PALETTE
@@ -43,10 +44,10 @@ class CocoDataset(BaseDataset):
     def _load_metainfo(cls, metainfo: Mapping | None = None) -> dict:
         given = metainfo or {}
         if 'CLASSES' in given:
-            raise ValueError("metainfo has the key 'CLASSES': since mmdetection 3 it is written 'classes'")
+            raise UserError("metainfo has the key 'CLASSES': since mmdetection 3 it is written 'classes'")
         meta = super()._load_metainfo(metainfo)
         if isinstance(meta['classes'], str):
-            raise ValueError(f"metainfo['classes'] is the string {meta['classes']!r}, and no such file holds a class "
+            raise UserError(f"metainfo['classes'] is the string {meta['classes']!r}, and no such file holds a class "
                              f"list. For one class write ({meta['classes']!r},) with the comma.")
         meta['classes'] = tuple(meta['classes'])
         if 'classes' in given and 'palette' not in given:
@@ -79,7 +80,7 @@ class CocoDataset(BaseDataset):
         if unknown and self._classes_given:
             message = f'classes {unknown} of metainfo are not in {self.ann_file}, which has {list(names)}'
             if len(unknown) == len(classes):
-                raise ValueError(f'{message}. Correct metainfo=dict(classes=...) or leave it out.')
+                raise UserError(f'{message}. Correct metainfo=dict(classes=...) or leave it out.')
             print_log(f'{message}: they get no annotations', 'current', logging.WARNING)
         label_of_name = {name: label for label, name in enumerate(classes)}
         return {category['id']: label_of_name[category['name']]
@@ -95,7 +96,7 @@ class CocoDataset(BaseDataset):
         kept = [info for info in self.data_list if min(info['width'], info['height']) >= min_size
                 and (info['img_id'] in annotated or not filter_empty)]
         if not kept:
-            raise ValueError(f'filter_cfg={dict(cfg)} leaves none of the {len(self.data_list)} images of '
+            raise UserError(f'filter_cfg={dict(cfg)} leaves none of the {len(self.data_list)} images of '
                              f'{self.ann_file}; {len(annotated)} have annotations of the classes '
                              f'{self._metainfo["classes"]}')
         return kept

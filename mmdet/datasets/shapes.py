@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.logging import print_log
 from pycocotools import mask as mask_api
 
+from mmdet.errors import UserError
 from mmdet.registry import DATASETS
 
 from .coco import CocoDataset
@@ -53,7 +54,7 @@ def make_shapes(root: str | Path, num_train: int = 600, num_val: int = 100, seed
         os.rename(made, root)
     except OSError as error:
         if not (root / 'annotations' / 'val.json').is_file():
-            raise FileExistsError(f'cannot put the shapes data set into {root} ({error.strerror}): remove what is '
+            raise UserError(f'cannot put the shapes data set into {root} ({error.strerror}): remove what is '
                                   'there, or choose another data_root') from error
     finally:
         shutil.rmtree(made, ignore_errors=True)

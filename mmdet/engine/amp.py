@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from mmdet.errors import UserError
 from mmdet.registry import OPTIM_WRAPPERS
 
 from .distributed import device_type
@@ -28,7 +29,7 @@ class AmpOptimWrapper(OptimWrapper):
         dtype = dtype or ('float16' if device_type() == 'cuda' else 'bfloat16')
         dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if dtype not in (torch.float16, torch.bfloat16):
-            raise ValueError(f'optim_wrapper.dtype must be "float16" or "bfloat16", not {dtype!r}')
+            raise UserError(f'optim_wrapper.dtype must be "float16" or "bfloat16", not {dtype!r}')
         if device_type() == 'cpu' and dtype is torch.float16:
             print_log('optim_wrapper.dtype is float16; on CPU bfloat16 is used in its place', logger='current')
             dtype = torch.bfloat16
@@ -42,7 +43,7 @@ class AmpOptimWrapper(OptimWrapper):
         elif isinstance(loss_scale, dict):
             scaling = loss_scale
         else:
-            raise ValueError(f'optim_wrapper.loss_scale must be "dynamic", a number or a dict, not {loss_scale!r}')
+            raise UserError(f'optim_wrapper.loss_scale must be "dynamic", a number or a dict, not {loss_scale!r}')
         self.loss_scaler = torch.amp.GradScaler(device_type(), enabled=dtype is torch.float16, **scaling)
 
     @contextmanager

@@ -1,18 +1,17 @@
 """What the tools share: their options, and errors in plain words."""
 import contextlib
 import os
-import re
 import sys
-import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
+from mmdet.errors import UserError
+
 from .config import read_config
 
-ROOT = Path(__file__).parents[1]
 TRACEBACK = 'MMDET_TRACEBACK'  # set it to see the traceback of every error
 
 
@@ -43,8 +42,8 @@ def prepare_run(args: Namespace) -> Config:
 def plain_errors() -> Iterator[None]:
     """End the program with one clear message, without a traceback, when the error is a mistake of the user.
 
-    Those are the errors that mmdet and its tools raise on purpose, in this process or in a loader's worker, and files
-    that cannot be opened. Any other error shows its traceback, and so do all with MMDET_TRACEBACK=1.
+    Those are UserError, of this process or of a loader's worker, and files that cannot be opened. Any other error shows
+    its traceback, and so do all with MMDET_TRACEBACK=1.
     """
     try:
         yield
@@ -58,26 +57,10 @@ def plain_errors() -> Iterator[None]:
 
 
 def user_mistake(error: Exception) -> str | None:
-    """What to tell the user, or None when the error is not known to be a mistake of theirs."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    if _raised_by_us(place.filename, place.line or ''):
-        return _message(error)
+    """What to tell the user, or None when the error is a bug."""
+    if isinstance(error, UserError):
+        # A loader's worker hands over its whole traceback as text; the message is what follows its last line.
+        return str(error).rpartition(f'{type(error).__module__}.{type(error).__qualname__}: ')[2].strip()
     if isinstance(error, OSError) and error.filename:
         return f'{error.strerror}: {error.filename}'
-    # A loader's worker hands over its traceback as text; the error is what follows the last frame.
-    frames = re.findall(r'File "(.+?)", line \d+, in .+\n(.+)\n(?:[ \t^~]+\n)?((?:(?!\s+File ).*\n?)*)', str(error))
-    if frames and 'in DataLoader worker' in str(error):
-        filename, line, text = frames[-1]
-        if _raised_by_us(filename, line):
-            return text.strip().partition(': ')[2]
     return None
-
-
-def _raised_by_us(filename: str, line: str) -> bool:
-    tool = getattr(sys.modules['__main__'], '__file__', None)
-    beside_tool = tool is not None and Path(filename).parent == Path(tool).parent
-    return (beside_tool or Path(filename).is_relative_to(ROOT)) and line.strip().startswith('raise')
-
-
-def _message(error: Exception) -> str:
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

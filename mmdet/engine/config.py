@@ -7,28 +7,30 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmdet.errors import MissingFileError, UserError
+
 
 def read_config(path: str, options: dict | None = None) -> Config:
     """Read a config file and override keys of it. Raises FileNotFoundError or ValueError that names the file."""
     if not Path(path).is_file():
         known = {config.name.replace('-', '_'): config.name for config in Path(path).parent.glob('*.py')}
         near = [known[name] for name in get_close_matches(Path(path).name.replace('-', '_'), known, n=3)]
-        raise FileNotFoundError(f'config {path} does not exist' + f'; did you mean {" or ".join(near)}?' * bool(near))
+        raise MissingFileError(f'config {path} does not exist' + f'; did you mean {" or ".join(near)}?' * bool(near))
     try:
         cfg = Config.fromfile(path)
     except SyntaxError as error:
-        raise ValueError(f'config {path} is no Python: {error}') from None
+        raise UserError(f'config {path} is no Python: {error}') from None
     except Exception as error:  # a config is a program: anything may go wrong in it
-        raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+        raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if 'model' not in cfg:
-        raise ValueError(f'config {path} has no `model`; is it one of the parts that configs are made of?')
+        raise UserError(f'config {path} has no `model`; is it one of the parts that configs are made of?')
     for key in options or {}:
         if key.split('.')[0] not in cfg:
             print(f'note: --cfg-options sets {key}, of which the config knew nothing', file=sys.stderr)
     try:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError) as error:
-        raise ValueError(f'--cfg-options does not suit the config {path}: {error}') from None
+        raise UserError(f'--cfg-options does not suit the config {path}: {error}') from None
     cfg._cfg_dict.setdefault('default_scope', 'mmdet')
     return cfg
 
@@ -53,7 +55,7 @@ def literal_config(text: str) -> dict:
         body: list[Any] = ast.parse(text).body
         return {node.targets[0].id: value(node.value) for node in body}
     except (AttributeError, SyntaxError, TypeError, ValueError) as error:
-        raise ValueError(f'the config in the checkpoint is no list of plain values ({error}); '
+        raise UserError(f'the config in the checkpoint is no list of plain values ({error}); '
                          'give the config file instead') from None
 
 

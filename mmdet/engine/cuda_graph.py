@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmdet.errors import UserError
 from mmdet.structures import BatchMasks, GroundTruth
 
 OBJECTS = 16  # multiples of an image's objects and of its ignored regions
@@ -34,7 +35,7 @@ class GraphedLoss:
     def __init__(self, detector: nn.Module, size_divisor: int = 64, max_graphs: int = 64):
         for name, value in (('size_divisor', size_divisor), ('max_graphs', max_graphs)):
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f'cuda_graph: {name} must be a whole number above 0, not {value!r}')
+                raise UserError(f'cuda_graph: {name} must be a whole number above 0, not {value!r}')
         self.detector, self.size_divisor, self.max_graphs = detector, size_divisor, max_graphs
         self._loss: Callable[..., dict[str, Tensor]] = detector.loss  # type: ignore[assignment]
         self._graphs: dict[tuple, tuple[tuple[str, ...], Callable]] = {}
@@ -135,11 +136,11 @@ def use_cuda_graphs(detector: nn.Module, options: bool | dict) -> None:
         ValueError: options that are none, no GPU, or norms whose training is not the same from step to step.
     """
     if not torch.cuda.is_available():
-        raise ValueError('cuda_graph: there is no GPU')
+        raise UserError('cuda_graph: there is no GPU')
     norms = {type(module).__name__ for module in detector.modules() if getattr(module, 'breaks_graphs', False)}
     if norms:
-        raise ValueError(f'cuda_graph: the training of {", ".join(sorted(norms))} is another from step to step, which '
+        raise UserError(f'cuda_graph: the training of {", ".join(sorted(norms))} is another from step to step, which '
                          'a graph cannot repeat')
     if options is not True and (not isinstance(options, dict) or not options.keys() <= {'size_divisor', 'max_graphs'}):
-        raise ValueError(f'cuda_graph={options!r} must be True, False or a dict of size_divisor and max_graphs')
+        raise UserError(f'cuda_graph={options!r} must be True, False or a dict of size_divisor and max_graphs')
     detector.loss = GraphedLoss(detector, **({} if options is True else options))  # type: ignore[assignment, arg-type]

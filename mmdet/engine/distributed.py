@@ -11,6 +11,8 @@ from mmengine.model import is_model_wrapper
 from torch import distributed as dist
 from torch import nn
 
+from mmdet.errors import UserError
+
 # What each launcher calls a process's rank, their number, and its rank on its own machine.
 VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -39,10 +41,10 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
         port: of rank 0; by default $MASTER_PORT or 29500.
     """
     if launcher not in VARIABLES:
-        raise ValueError(f'unknown launcher {launcher!r}; known: none, {", ".join(VARIABLES)}')
+        raise UserError(f'unknown launcher {launcher!r}; known: none, {", ".join(VARIABLES)}')
     unset = [name for name in VARIABLES[launcher] if name not in os.environ]
     if unset:
-        raise ValueError(f'--launcher {launcher} was asked for, but {unset[0]} is not set: start this through '
+        raise UserError(f'--launcher {launcher} was asked for, but {unset[0]} is not set: start this through '
                          'tools/dist_train.sh, torchrun, srun or mpirun')
     rank, world_size, local_rank = (os.environ[name] for name in VARIABLES[launcher])
     os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
@@ -53,7 +55,7 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
     if device_type() == 'cuda':
         gpus = torch.cuda.device_count()
         if int(local_rank) >= gpus:
-            raise ValueError(f'process {local_rank} of this machine has no GPU: there are {gpus}. Start at most that '
+            raise UserError(f'process {local_rank} of this machine has no GPU: there are {gpus}. Start at most that '
                              'many processes, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to run on the CPU')
         torch.cuda.set_device(int(local_rank))
         dist.init_process_group(backend, timeout=limit)

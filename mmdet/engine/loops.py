@@ -9,6 +9,7 @@ from mmengine.runner import ValLoop as _ValLoop
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
+from mmdet.errors import UserError
 from mmdet.registry import LOOPS
 
 from .random_state import get_random_state, set_random_state
@@ -105,7 +106,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
 
     def _endless(self) -> Iterator[dict]:
         if not len(self.dataloader):
-            raise ValueError('train_dataloader holds no batch; is batch_size larger than the data set?')
+            raise UserError('train_dataloader holds no batch; is batch_size larger than the data set?')
         sampler = self.dataloader.batch_sampler.sampler
         epoch = 0
         while True:

@@ -1,6 +1,8 @@
 """One choice of norm for a whole Faster or Mask R-CNN, as the option --norm makes it."""
 from mmengine.config import Config, ConfigDict
 
+from mmdet.errors import UserError
+
 NORMS = dict(
     BN=dict(type='BN', requires_grad=True),
     FrozenBN=dict(type='FrozenBN'),
@@ -18,10 +20,10 @@ def apply_norm(cfg: Config, norm: str) -> None:
     CBN begins after BURNIN of the training.
     """
     if norm not in NORMS:
-        raise ValueError(f'--norm {norm}: known are {", ".join(NORMS)}')
+        raise UserError(f'--norm {norm}: known are {", ".join(NORMS)}')
     model = cfg.model
     if 'roi_head' not in model or 'neck' not in model:
-        raise ValueError(f'--norm {norm}: it changes Faster and Mask R-CNN with a neck; the model of this config is '
+        raise UserError(f'--norm {norm}: it changes Faster and Mask R-CNN with a neck; the model of this config is '
                          f'{model.get("type")}')
     heads = [model.roi_head[name] for name in ('bbox_head', 'mask_head') if model.roi_head.get(name)]
     places = [model.neck, *heads]

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from mmdet.checkpoints import load_weights, read_checkpoint
+from mmdet.errors import UserError
 from mmdet.registry import RUNNERS
 
 from .cuda_graph import use_cuda_graphs
@@ -74,12 +75,12 @@ class Runner(_Runner):
         options = {} if options is True else options
         known = [name for name in inspect.signature(torch.compile).parameters if name != 'model']
         if not isinstance(options, dict) or not options.keys() <= set(known):
-            raise ValueError(f'compile={options!r} must be True, False or a dict of options of torch.compile, such as '
+            raise UserError(f'compile={options!r} must be True, False or a dict of options of torch.compile, such as '
                              f"dict(mode='max-autotune'); known: {', '.join(known)}")
         try:
             unwrap(self.model).compile(**options)
         except RuntimeError as error:
-            raise ValueError(f'compile={options!r}: {error}') from error
+            raise UserError(f'compile={options!r}: {error}') from error
         self.logger.info('The model is compiled as its first batches of each shape come; they take minutes')
 
     @staticmethod
@@ -167,7 +168,7 @@ class Runner(_Runner):
                         revise_keys: Sequence = ()) -> dict:
         checkpoint = read_checkpoint(filename, map_location)
         if self._resume and not {'meta', 'message_hub'} <= checkpoint.keys():
-            raise ValueError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To '
+            raise UserError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To '
                              f'start a training from them: --cfg-options load_from={filename}, without --resume')
         if self._resume and 'optimizer' not in checkpoint:
             self.logger.warning(f'{filename} holds no state of the optimizer: its momentum starts anew')

@@ -2,6 +2,8 @@
 import importlib.util
 from typing import Any
 
+from mmdet.errors import UserError
+
 BACKEND_PACKAGES = {'TensorboardVisBackend': 'tensorboard', 'WandbVisBackend': 'wandb', 'MLflowVisBackend': 'mlflow',
                     'ClearMLVisBackend': 'clearml', 'NeptuneVisBackend': 'neptune', 'DVCLiveVisBackend': 'dvclive',
                     'AimVisBackend': 'aim'}
@@ -12,5 +14,5 @@ def check_packages(visualizer: Any) -> None:
     for backend in visualizer.get('vis_backends') or [] if isinstance(visualizer, dict) else []:
         package = BACKEND_PACKAGES.get(backend.get('type', '')) if isinstance(backend, dict) else None
         if package and importlib.util.find_spec(package) is None:
-            raise ImportError(f'visualizer.vis_backends names {backend["type"]}, which needs a package that is not '
+            raise UserError(f'visualizer.vis_backends names {backend["type"]}, which needs a package that is not '
                               f'installed: pip install {package}. To go without: --cfg-options visualizer=None')

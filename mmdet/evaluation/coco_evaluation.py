@@ -9,6 +9,8 @@ from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mmdet.errors import MissingFileError, UserError
+
 EVALUATORS = {'pycocotools': (COCO, COCOeval)}  # the preferred one first
 try:
     from faster_coco_eval import COCO as FasterCOCO
@@ -28,7 +30,7 @@ def coco_index(dataset: dict, evaluator: str = 'auto') -> COCO:
     """
     name = next(iter(EVALUATORS)) if evaluator == 'auto' else evaluator
     if name not in EVALUATORS:
-        raise ValueError(f'evaluator {name!r} is not among the installed ones, {list(EVALUATORS)}: pip install {name}')
+        raise UserError(f'evaluator {name!r} is not among the installed ones, {list(EVALUATORS)}: pip install {name}')
     return _index(EVALUATORS[name][0], dataset)
 
 
@@ -50,24 +52,24 @@ def read_results(path: str) -> list[dict]:
             text = file.read()
         results = json.loads(text)
     except FileNotFoundError:
-        raise FileNotFoundError(f'result file {path} does not exist') from None
+        raise MissingFileError(f'result file {path} does not exist') from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f'result file {path} is empty, broken or cut short ({error}): write it again') from None
+        raise UserError(f'result file {path} is empty, broken or cut short ({error}): write it again') from None
     if not isinstance(results, list):
-        raise ValueError(f'result file {path} holds a {type(results).__name__}; it must be a list of detections')
+        raise UserError(f'result file {path} holds a {type(results).__name__}; it must be a list of detections')
     if not results:
-        raise ValueError(f'result file {path} holds no detections, so its AP is 0: was the score threshold too high?')
+        raise UserError(f'result file {path} holds no detections, so its AP is 0: was the score threshold too high?')
     types = iou_types(results[:1])
     needed = {'image_id', 'category_id', 'score', *(_KEYS[iou_type] for iou_type in types or ('bbox',))}
     for i, result in enumerate(results):
         lacking = needed - set(result) if isinstance(result, dict) else needed
         if lacking:
-            raise ValueError(f'entry {i} of {path} lacks {sorted(lacking)}')
+            raise UserError(f'entry {i} of {path} lacks {sorted(lacking)}')
         if 'bbox' in types and not (isinstance(result['bbox'], list) and len(result['bbox']) == 4):
-            raise ValueError(f'entry {i} of {path} has bbox {result["bbox"]}: it must be x, y, width, height')
+            raise UserError(f'entry {i} of {path} has bbox {result["bbox"]}: it must be x, y, width, height')
         if 'segm' in types and not (isinstance(result['segmentation'], dict)
                                     and {'size', 'counts'} <= set(result['segmentation'])):
-            raise ValueError(f'entry {i} of {path}: segmentation must be an RLE, a dict of size and counts')
+            raise UserError(f'entry {i} of {path}: segmentation must be an RLE, a dict of size and counts')
     return results
 
 
@@ -85,7 +87,7 @@ def check_results(results: list[dict], dataset: dict, source: str, ann_file: str
         known = {item['id'] for item in dataset[items]}
         unknown = sorted({result[key] for result in results} - known)
         if unknown:
-            raise ValueError(f'{source} holds {len(unknown)} {key} that {ann_file} does not list, first: '
+            raise UserError(f'{source} holds {len(unknown)} {key} that {ann_file} does not list, first: '
                              f'{unknown[:5]}. Evaluate with the annotation file the results were made for.')
 
 
@@ -101,7 +103,7 @@ def evaluate_coco(coco: COCO, results: list[dict], iou_type: str, **params: Any)
     if iou_type == 'segm':
         without = [ann['id'] for ann in coco.dataset['annotations'] if 'segmentation' not in ann]
         if without:
-            raise ValueError(f'{len(without)} annotations of the ground truth have no segmentation: '
+            raise UserError(f'{len(without)} annotations of the ground truth have no segmentation: '
                              "evaluate boxes only, metric='bbox'")
         # One by one: pycocotools 2.0.11 cannot take the areas of more than 255 masks at once under NumPy 2.
         areas = [mask_api.area(result['segmentation']) for result in results]

@@ -11,6 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from terminaltables import AsciiTable
 
 from mmdet.datasets import read_coco_json
+from mmdet.errors import UserError
 from mmdet.registry import METRICS
 from mmdet.structures.mask import PastedMasks
 
@@ -47,9 +48,9 @@ class CocoMetric(BaseMetric):
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         unknown = [name for name in self.metrics if name not in _METRICS]
         if unknown:
-            raise ValueError(f'CocoMetric knows metric={_METRICS}, not {unknown}')
+            raise UserError(f'CocoMetric knows metric={_METRICS}, not {unknown}')
         if format_only and outfile_prefix is None:
-            raise ValueError('CocoMetric(format_only=True) needs outfile_prefix: where the result files go')
+            raise UserError('CocoMetric(format_only=True) needs outfile_prefix: where the result files go')
         self.classwise, self.format_only, self.outfile_prefix = classwise, format_only, outfile_prefix
         self.proposal_nums = sorted(proposal_nums)
         self.iou_thrs = np.linspace(0.5, 0.95, 10) if iou_thrs is None else np.atleast_1d(iou_thrs)
@@ -57,7 +58,7 @@ class CocoMetric(BaseMetric):
         recalls += [f'AR{area}@{self.proposal_nums[-1]}' for area in AREAS[1:]]
         unknown = [item for item in metric_items or () if item not in (*_AP, *recalls)]
         if unknown:
-            raise ValueError(f'metric_items of CocoMetric has {unknown}; there are {[*_AP, *recalls]}')
+            raise UserError(f'metric_items of CocoMetric has {unknown}; there are {[*_AP, *recalls]}')
         self.metric_items = {'bbox': metric_items or _AP, 'segm': metric_items or _AP,
                              'proposal': metric_items or recalls}
         self.ann_file = ann_file
@@ -74,7 +75,7 @@ class CocoMetric(BaseMetric):
                 result['masks'] = encode_masks(pred['masks'])
             if self.annotations is None:
                 if 'instances' not in sample:
-                    raise ValueError("CocoMetric has no ground truth: give it ann_file, or add 'instances' to "
+                    raise UserError("CocoMetric has no ground truth: give it ann_file, or add 'instances' to "
                                      'meta_keys of PackDetInputs in the test pipeline')
                 result.update(ori_shape=sample['ori_shape'], instances=sample['instances'])
             self.results.append(result)
@@ -86,7 +87,7 @@ class CocoMetric(BaseMetric):
         id_of_name = {category['name']: category['id'] for category in annotations['categories']}
         category_ids = [id_of_name.get(name) for name in classes]
         if not any(i is not None for i in category_ids):
-            raise ValueError(f'none of the classes {classes} of the data set is in {self.ann_file}, '
+            raise UserError(f'none of the classes {classes} of the data set is in {self.ann_file}, '
                              f'which has {list(id_of_name)}')
         detections = [d for result in results for d in _detections(result, category_ids)]
         check_results(detections, annotations, 'the evaluated data set',
@@ -99,7 +100,7 @@ class CocoMetric(BaseMetric):
         for metric in self.metrics:
             iou_type = 'segm' if metric == 'segm' else 'bbox'
             if detections and iou_type == 'segm' and 'segmentation' not in detections[0]:
-                raise ValueError("CocoMetric(metric='segm') needs masks; the model predicts none: use metric='bbox'")
+                raise UserError("CocoMetric(metric='segm') needs masks; the model predicts none: use metric='bbox'")
             evaluation = evaluate_coco(
                 coco, detections, iou_type, catIds=[i for i in category_ids if i is not None],
                 maxDets=self.proposal_nums, iouThrs=self.iou_thrs, useCats=int(metric != 'proposal'))

@@ -9,6 +9,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmdet.errors import UserError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, GroundTruth
 from mmdet.structures.batch import stack_images, to_device
@@ -33,9 +34,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                  rgb_to_bgr: bool = False, batch_augments: Sequence[dict] | None = None, non_blocking: bool = False):
         super().__init__(non_blocking)
         if (mean is None) != (std is None):
-            raise ValueError('data_preprocessor needs both mean and std, or neither')
+            raise UserError('data_preprocessor needs both mean and std, or neither')
         if bgr_to_rgb and rgb_to_bgr:
-            raise ValueError('data_preprocessor: set bgr_to_rgb or rgb_to_bgr, not both')
+            raise UserError('data_preprocessor: set bgr_to_rgb or rgb_to_bgr, not both')
         self.register_buffer('mean', torch.tensor(mean or [0.] * 3).view(1, -1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std or [1.] * 3).view(1, -1, 1, 1), persistent=False)
         self.pad_size_divisor = pad_size_divisor
@@ -57,7 +58,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         for i, image in enumerate(images):
             if image.dim() != 3 or len(image) != 3:
                 name = samples[i].get('img_path', f'number {i} of the batch') if samples else f'number {i} of the batch'
-                raise ValueError(f'image {name}: expected a tensor (3, h, w), got {tuple(image.shape)}')
+                raise UserError(f'image {name}: expected a tensor (3, h, w), got {tuple(image.shape)}')
         if samples and isinstance(images, torch.Tensor):
             sizes = [tuple(sample.img_shape[:2]) for sample in samples]
         else:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmdet.errors import UserError
 from mmdet.registry import MODELS
 
 
@@ -19,7 +20,7 @@ def build_box_loss(cfg: dict, reg_decoded_bbox: bool, head: str) -> nn.Module:
     """The loss that a head's `loss_bbox` names; ValueError where it compares boxes and the head gives it offsets."""
     loss = MODELS.build(cfg)
     if getattr(loss, 'compares_boxes', False) and not reg_decoded_bbox:
-        raise ValueError(f"{head}: loss_bbox.type={cfg['type']!r} compares boxes, not offsets; "
+        raise UserError(f"{head}: loss_bbox.type={cfg['type']!r} compares boxes, not offsets; "
                          'set reg_decoded_bbox=True')
     return loss
 
@@ -46,7 +47,7 @@ class CrossEntropyLoss(nn.Module):
                  loss_weight: float = 1.0):
         super().__init__()
         if use_sigmoid and use_mask:
-            raise ValueError('CrossEntropyLoss takes use_sigmoid or use_mask, not both')
+            raise UserError('CrossEntropyLoss takes use_sigmoid or use_mask, not both')
         self.use_sigmoid = use_sigmoid
         self.use_mask = use_mask
         weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
@@ -97,7 +98,7 @@ class SmoothL1Loss(nn.Module):
     def __init__(self, beta: float = 1.0, loss_weight: float = 1.0):
         super().__init__()
         if beta <= 0:
-            raise ValueError(f'SmoothL1Loss needs beta > 0, not {beta}; use L1Loss for beta = 0')
+            raise UserError(f'SmoothL1Loss needs beta > 0, not {beta}; use L1Loss for beta = 0')
         self.beta = beta
         self.loss_weight = loss_weight
 

@@ -11,6 +11,7 @@ from pycocotools import mask as mask_api
 from mmdet.datasets import ShapesDataset, read_coco_json
 from mmdet.datasets.shapes import _annotate, make_shapes
 from mmdet.datasets.shapes_scene import LEAST_VISIBLE, SCALE, SHAPES, draw_scene, outline
+from mmdet.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -129,6 +130,6 @@ def test_several_processes_at_once(tmp_path):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / 'shapes').mkdir()
     (tmp_path / 'shapes/notes.txt').write_text('mine')
-    with pytest.raises(FileExistsError, match='shapes.*remove what is there'):
+    with pytest.raises(UserError, match='shapes.*remove what is there'):
         make_shapes(tmp_path / 'shapes', 2, 1)
     assert (tmp_path / 'shapes/notes.txt').read_text() == 'mine' and len(list(tmp_path.iterdir())) == 1

@@ -5,6 +5,7 @@ from test_runner import BY_ITERATION, assert_same_state, stopped_at
 from warm_process import run_two
 
 from mmdet.checkpoints import read_checkpoint
+from mmdet.errors import UserError
 
 
 def test_an_epoch_has_as_many_iterations_as_the_loader(tmp_path):
@@ -15,7 +16,7 @@ def test_an_epoch_has_as_many_iterations_as_the_loader(tmp_path):
 
 
 def test_without_the_hook_a_burnin_in_epochs_is_an_error(tmp_path):
-    with pytest.raises(RuntimeError, match='CBNHook'):
+    with pytest.raises(UserError, match='CBNHook'):
         cbn_run.train(tmp_path, dict(type='CBN', burnin=1), **{'default_hooks.cbn': None})
 
 

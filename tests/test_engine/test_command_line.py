@@ -1,6 +1,5 @@
 import argparse
 import os
-import sys
 
 import pytest
 import torch
@@ -82,17 +81,6 @@ def test_other_errors_keep_their_traceback():
         raise ValueError('raised outside mmdet')
     with pytest.raises(TypeError), plain_errors():
         read_config(None)  # an accident inside mmdet or below it
-
-
-def test_mistakes_are_told_by_files_beside_the_tool_too(tmp_path, monkeypatch):
-    tool, helper, elsewhere = tmp_path / 'tool.py', tmp_path / 'helper.py', tmp_path / 'deeper/helper.py'
-    elsewhere.parent.mkdir()
-    monkeypatch.setattr(sys.modules['__main__'], '__file__', str(tool), raising=False)
-    for path, message in ((tool, 'no such size'), (helper, 'no such size'), (elsewhere, None)):
-        path.write_text("raise ValueError('no such size')\n")
-        with pytest.raises(ValueError) as caught:
-            exec(compile(path.read_text(), str(path), 'exec'))
-        assert user_mistake(caught.value) == message
 
 
 def test_files_that_cannot_be_opened_are_named(tmp_path):

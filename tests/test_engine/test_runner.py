@@ -11,6 +11,7 @@ from warm_process import Script, run_two
 
 from mmdet.checkpoints import read_checkpoint
 from mmdet.engine import Runner
+from mmdet.errors import UserError
 
 BY_ITERATION = {'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1, by_epoch=False)}
 
@@ -207,7 +208,7 @@ def test_log_holds_memory_and_eta_as_text_and_json(tmp_path):
 def test_missing_log_backend_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     visualizer = dict(type='Visualizer', vis_backends=[dict(type='WandbVisBackend')])
-    with pytest.raises(ImportError, match='WandbVisBackend.*pip install wandb'):
+    with pytest.raises(UserError, match='WandbVisBackend.*pip install wandb'):
         Runner.from_cfg(toy_run.config(tmp_path, visualizer=visualizer))
 
 

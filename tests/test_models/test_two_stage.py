@@ -5,6 +5,7 @@ import torchvision
 from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, small_scene, total
 from scene import scene
 
+from mmdet.errors import UserError
 from mmdet.models.roi_heads import standard_roi_head
 from mmdet.registry import MODELS
 
@@ -162,7 +163,7 @@ def test_padding_rows_change_nothing(norm, monkeypatch):
 def test_missing_stage_of_train_cfg_is_named():
     cfg = config(**SMALL)
     del cfg.train_cfg['rpn_proposal']
-    with pytest.raises(KeyError, match='train_cfg lacks rpn_proposal'):
+    with pytest.raises(UserError, match='train_cfg lacks rpn_proposal'):
         MODELS.build(cfg)
 
 

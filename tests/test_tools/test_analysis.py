@@ -11,6 +11,7 @@ import torch
 from run_tool import ROOT, run
 
 import mmdet
+from mmdet.errors import UserError
 
 ANALYSIS = ROOT / 'tools/analysis'
 
@@ -94,7 +95,7 @@ def test_a_model_in_another_process(monkeypatch, tmp_path, capfd):
         step()
     assert other.steps('train', 'none') == {} and 'train none fails: AttributeError' in capfd.readouterr().err
     other.process.kill()
-    with pytest.raises(RuntimeError, match='python has ended'):
+    with pytest.raises(UserError, match='python has ended'):
         step()
 
 

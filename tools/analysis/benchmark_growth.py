@@ -16,6 +16,7 @@ from timing import machine, markdown
 
 from mmdet.engine.command_line import plain_errors
 from mmdet.engine.kept_memory import keep_freed_memory
+from mmdet.errors import UserError
 
 BASE = dict(size='320x320', batch_size=2, objects=8, classes=80, proposals=1000, rois=512)
 CASES = dict(size=['160x160', '320x320', '480x480', '640x640', '800x1344'], batch_size=[1, 2, 4, 8],
@@ -69,7 +70,7 @@ def main():
             done = subprocess.run([sys.executable, __file__, '--case', name, str(value), '--steps', str(args.steps),
                                    '--dtype', args.dtype, '--device', args.device], stdout=subprocess.PIPE, text=True)
             if done.returncode:
-                raise ValueError(f'{name} {value} failed, see above')
+                raise UserError(f'{name} {value} failed, see above')
             seconds, peak = map(float, done.stdout.split()[-2:])
             lines.append([name, str(value), f'{seconds:.2f}', f'{peak:.0f}'])
             print(' '.join(lines[-1]), file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from timing import alternate, machine, markdown, rows
 
 from mmdet.engine.command_line import plain_errors
 from mmdet.engine.norm_option import NORMS
+from mmdet.errors import UserError
 
 SIDES = dict(mmdet=Ours, torchvision=Torchvision, compiled=Compiled)
 
@@ -75,7 +76,7 @@ def main():
         return peak_of_training(args)
     unknown = set(args.what) - {'train', 'inference'}
     if unknown:
-        raise ValueError(f'{", ".join(unknown)}: there are train and inference')
+        raise UserError(f'{", ".join(unknown)}: there are train and inference')
     mmdetection = OtherProcess(args.mmdetection, args) if args.mmdetection else None
     compared = ('compiled', 'mmdet') if args.compile else ('mmdet', 'torchvision')  # ratios are to the second
     sides = {}

@@ -15,6 +15,7 @@ from timing import markdown
 from mmdet.engine.command_line import plain_errors
 from mmdet.engine.config import read_config
 from mmdet.engine.norm_option import NORMS
+from mmdet.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 FIGURES = dict(bbox_mAP='box AP', bbox_mAP_50='box AP50', segm_mAP='mask AP', segm_mAP_50='mask AP50')
@@ -38,7 +39,7 @@ def command(args, norm, work_dir):
     if norm == 'SyncBN' and args.sync_processes > 1:
         batch_size = read_config(args.config).train_dataloader.batch_size
         if batch_size % args.sync_processes:
-            raise ValueError(f'--sync-processes {args.sync_processes} does not divide the batch of {batch_size} images')
+            raise UserError(f'--sync-processes {args.sync_processes} does not divide the batch of {batch_size} images')
         options.append(f'train_dataloader.batch_size={batch_size // args.sync_processes}')
         train = [str(ROOT / 'tools/launch.py'), str(args.sync_processes), *train, '--launcher', 'pytorch']
     return [sys.executable, *train, *(['--cfg-options', *options] if options else [])]
@@ -72,7 +73,7 @@ def main():
             with open(work_dir / 'output.txt', 'a') as output:
                 done = subprocess.run(words, stdout=output, stderr=subprocess.STDOUT)
             if done.returncode:
-                raise ValueError(f'the training with {norm} failed; {work_dir / "output.txt"} says why')
+                raise UserError(f'the training with {norm} failed; {work_dir / "output.txt"} says why')
             finished.touch()
         lines.append(row(norm, work_dir))
         print(' | '.join(lines[-1]), flush=True)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmdet.errors import MissingFileError, UserError
+
 SHARED = 'device', 'size', 'batch_size', 'objects'  # options that both processes have
 
 
@@ -16,7 +18,7 @@ class OtherProcess:
     def __init__(self, python, args):
         options = json.dumps({name: getattr(args, name) for name in SHARED})
         if shutil.which(python) is None:
-            raise FileNotFoundError(f'--mmdetection {python}: there is no such interpreter')
+            raise MissingFileError(f'--mmdetection {python}: there is no such interpreter')
         environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}  # it may lead to ours
         self.process = subprocess.Popen([python, __file__, options], env=environment, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -31,7 +33,7 @@ class OtherProcess:
         def step():
             later = self._ask(what, dtype)
             if 'failed' in later:
-                raise RuntimeError(f'mmdetection: {what} {dtype} failed after a while: {later["failed"]}')
+                raise UserError(f'mmdetection: {what} {dtype} failed after a while: {later["failed"]}')
         return {f'mmdetection {answer["version"]}': step}
 
     def _ask(self, *words):
@@ -39,7 +41,7 @@ class OtherProcess:
             print(*words, file=self.process.stdin, flush=True)
             return json.loads(self.process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
-            raise RuntimeError(f'{self.process.args[0]} has ended; what it said stands above') from None
+            raise UserError(f'{self.process.args[0]} has ended; what it said stands above') from None
 
 
 def config_of(package):
@@ -48,7 +50,7 @@ def config_of(package):
     for path in (package / '.mim' / name, package.parent / name):
         if path.exists():
             return path
-    raise FileNotFoundError(f'{package}: neither .mim in it nor the folder above it has {name}')
+    raise MissingFileError(f'{package}: neither .mim in it nor the folder above it has {name}')
 
 
 def main():

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmdet.errors import UserError
+
 from ..conversion import Conventions, Conversion
 from ..weights import weights_of
 from . import detectron, detectron2, mmdet_1x, resnet, torchvision
@@ -60,6 +62,6 @@ def as_tensor(name: str, value: Any, path: str) -> Any:
 def check_storage(name: str, value: Tensor, path: str) -> None:
     """A tensor may claim more values than it has, all in one place: copying it would fill the memory."""
     if value.layout is not torch.strided or value.is_meta:
-        raise ValueError(f'{path}: {name} holds no values ({value.layout}, {value.device})')
+        raise UserError(f'{path}: {name} holds no values ({value.layout}, {value.device})')
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise ValueError(f'{path}: {name} of shape {tuple(value.shape)} has fewer values than its shape says')
+        raise UserError(f'{path}: {name} of shape {tuple(value.shape)} has fewer values than its shape says')

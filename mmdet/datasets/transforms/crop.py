@@ -2,6 +2,7 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdet.errors import UserError
 from mmdet.registry import TRANSFORMS
 
 from .instances import keep_instances
@@ -25,13 +26,13 @@ class RandomCrop(BaseTransform):
     def __init__(self, crop_size: tuple, crop_type: str = 'absolute', allow_negative_crop: bool = False,
                  recompute_bbox: bool = False, bbox_clip_border: bool = True):
         if crop_type not in _CROP_TYPES:
-            raise ValueError(f'crop_type of RandomCrop is {crop_type!r}; it must be one of {_CROP_TYPES}')
+            raise UserError(f'crop_type of RandomCrop is {crop_type!r}; it must be one of {_CROP_TYPES}')
         absolute = crop_type.startswith('absolute')
         if not all(isinstance(c, int) and c > 0 if absolute else 0 < c <= 1 for c in crop_size):
-            raise ValueError(f'crop_size of RandomCrop is {crop_size}; with crop_type={crop_type!r} it must be two '
+            raise UserError(f'crop_size of RandomCrop is {crop_size}; with crop_type={crop_type!r} it must be two '
                              + ('positive integers' if absolute else 'numbers in (0, 1]'))
         if crop_type == 'absolute_range' and crop_size[0] > crop_size[1]:
-            raise ValueError(f'crop_size of RandomCrop is {crop_size}; a range must be (least, most)')
+            raise UserError(f'crop_size of RandomCrop is {crop_size}; a range must be (least, most)')
         self.crop_size, self.crop_type = tuple(crop_size), crop_type
         self.allow_negative_crop = allow_negative_crop
         self.recompute_bbox, self.bbox_clip_border = recompute_bbox, bbox_clip_border

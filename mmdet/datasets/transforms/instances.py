@@ -2,6 +2,7 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdet.errors import UserError
 from mmdet.registry import TRANSFORMS
 
 _FIELDS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks')
@@ -29,7 +30,7 @@ class FilterAnnotations(BaseTransform):
     def __init__(self, min_gt_bbox_wh: tuple[float, float] = (1., 1.), min_gt_mask_area: int = 1,
                  by_box: bool = True, by_mask: bool = False, keep_empty: bool = True):
         if not (by_box or by_mask):
-            raise ValueError('FilterAnnotations needs by_box=True or by_mask=True')
+            raise UserError('FilterAnnotations needs by_box=True or by_mask=True')
         self.min_gt_bbox_wh, self.min_gt_mask_area = min_gt_bbox_wh, min_gt_mask_area
         self.by_box, self.by_mask, self.keep_empty = by_box, by_mask, keep_empty
 

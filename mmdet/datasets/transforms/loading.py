@@ -7,6 +7,7 @@ from mmcv.transforms import LoadImageFromFile as MMCV_LoadImageFromFile
 from mmengine import fileio
 from pycocotools import mask as mask_api
 
+from mmdet.errors import MissingFileError, UserError
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks, MaskWindows, PolygonMasks
 
@@ -38,17 +39,17 @@ class LoadImageFromFile(MMCV_LoadImageFromFile):
         try:
             data = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
-            raise FileNotFoundError(f'image {path} does not exist. Check data_root and data_prefix=dict(img=...) of '
+            raise MissingFileError(f'image {path} does not exist. Check data_root and data_prefix=dict(img=...) of '
                                     'the data set, and file_name in its annotation file.') from None
         if _cut_short(data):
-            raise ValueError(f'image {path} is cut short: its {len(data)} bytes have no end marker. '
+            raise UserError(f'image {path} is cut short: its {len(data)} bytes have no end marker. '
                              'Copy or download it again.')
         try:
             image = mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
         except (cv2.error, OSError):
             image = None
         if image is None:
-            raise ValueError(f'image {path} ({len(data)} bytes) is no image that {self.imdecode_backend} can read: '
+            raise UserError(f'image {path} ({len(data)} bytes) is no image that {self.imdecode_backend} can read: '
                              'replace it')
         return image
 
@@ -117,12 +118,12 @@ def _segmentation(instance: dict, results: dict) -> list[np.ndarray] | dict:
     """Polygons as a list of arrays, or a compressed RLE; an empty list where no polygon has three points."""
     segmentation = instance.get('mask')
     if segmentation is None:
-        raise ValueError(f'the instance at {instance["bbox"]} of image {results.get("img_path")} has no segmentation: '
+        raise UserError(f'the instance at {instance["bbox"]} of image {results.get("img_path")} has no segmentation: '
                          'add it to the annotation file, or train boxes only with LoadAnnotations(with_mask=False)')
     if isinstance(segmentation, list):
         return [np.array(polygon) for polygon in segmentation if len(polygon) >= 6 and len(polygon) % 2 == 0]
     if list(segmentation['size']) != list(results['ori_shape']):
-        raise ValueError(f'image {results.get("img_path")} is {results["ori_shape"]} (height, width), its RLE mask at '
+        raise UserError(f'image {results.get("img_path")} is {results["ori_shape"]} (height, width), its RLE mask at '
                          f'{instance["bbox"]} is {segmentation["size"]}: correct the annotation file or the image')
     if isinstance(segmentation['counts'], list):
         return mask_api.frPyObjects(segmentation, *segmentation['size'])

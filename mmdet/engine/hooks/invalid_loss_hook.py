@@ -2,6 +2,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdet.errors import UserError
 from mmdet.registry import HOOKS
 
 
@@ -20,7 +21,7 @@ class CheckInvalidLossHook(Hook):
             return
         terms = [name for name, value in outputs.items() if not torch.isfinite(torch.as_tensor(value)).all()]
         images = [getattr(sample, 'img_path', '?') for sample in (data_batch or {}).get('data_samples', [])]
-        raise ValueError(
+        raise UserError(
             f'the loss is not finite at iteration {runner.iter + 1}: {", ".join(terms)}. Images of this batch: '
             f'{", ".join(map(str, images)) or "unknown"}. Usual cures: a lower optim_wrapper.optimizer.lr, a longer '
             'warmup, optim_wrapper.clip_grad=dict(max_norm=35)')

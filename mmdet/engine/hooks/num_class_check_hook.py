@@ -3,6 +3,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from mmdet.errors import UserError
 from mmdet.registry import HOOKS
 
 
@@ -26,11 +27,11 @@ def check_num_classes(model: nn.Module, dataset: BaseDataset) -> None:
     if classes is None:
         return
     if isinstance(classes, str):
-        raise ValueError(f'metainfo.classes must be a tuple of names; one class is written ({classes!r},)')
+        raise UserError(f'metainfo.classes must be a tuple of names; one class is written ({classes!r},)')
     for name, module in model.named_modules():
         count = getattr(module, 'num_classes', None)
         if isinstance(count, int) and not name.endswith('rpn_head') and count != len(classes):
             name = name.removeprefix('module.')
             shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
-            raise ValueError(f'model.{name}.num_classes is {count}, but the data set has {len(classes)} classes '
+            raise UserError(f'model.{name}.num_classes is {count}, but the data set has {len(classes)} classes '
                              f'({shown}). Set model.{name}.num_classes={len(classes)} or the metainfo of the data set')

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmdet.errors import UserError
 from mmdet.models.layers import build_conv_layer, build_norm_layer, conv_norm, freeze_norm
 from mmdet.registry import MODELS
 
@@ -103,11 +104,11 @@ class ResNet(BaseModule):
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if depth not in self.arch_settings:
-            raise ValueError(f'backbone.depth={depth} is none of {sorted(self.arch_settings)}')
+            raise UserError(f'backbone.depth={depth} is none of {sorted(self.arch_settings)}')
         if style not in ('pytorch', 'caffe'):
-            raise ValueError(f"backbone.style={style!r} is neither 'pytorch' nor 'caffe'")
+            raise UserError(f"backbone.style={style!r} is neither 'pytorch' nor 'caffe'")
         if not 1 <= num_stages <= 4 or max(out_indices) >= num_stages or frozen_stages > num_stages:
-            raise ValueError(f'backbone.num_stages={num_stages} must be 1 to 4 and cover out_indices={out_indices} '
+            raise UserError(f'backbone.num_stages={num_stages} must be 1 to 4 and cover out_indices={out_indices} '
                              f'and frozen_stages={frozen_stages}')
         block, depths = self.arch_settings[depth]
         inplanes = stem_channels or base_channels

@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdet.errors import UserError
 from mmdet.models.layers import Conv2d, ConvModule, conv_norm
 from mmdet.models.losses import build_box_loss
 from mmdet.ops import nms_images
@@ -41,7 +42,7 @@ class RPNHead(BaseModule):
                  init_cfg: dict | None = dict(type='Normal', layer='Conv2d', std=0.01)):
         super().__init__(init_cfg)
         if num_classes != 1 or not loss_cls.get('use_sigmoid'):
-            raise ValueError('rpn_head separates objects from background with one logit: num_classes must be 1 and '
+            raise UserError('rpn_head separates objects from background with one logit: num_classes must be 1 and '
                              'loss_cls.use_sigmoid True')
         self.anchor_generator = TASK_UTILS.build(anchor_generator)
         self.bbox_coder = TASK_UTILS.build(bbox_coder)

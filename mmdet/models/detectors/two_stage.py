@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from mmdet.errors import UserError
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, GroundTruth
 
@@ -26,7 +27,7 @@ class TwoStageDetector(BaseModel):
                                 ('test_cfg', test_cfg, ('rpn', 'rcnn'))):
             missing = [key for key in keys if cfg is not None and key not in cfg]
             if missing:
-                raise KeyError(f'model.{name} lacks {", ".join(missing)}')
+                raise UserError(f'model.{name} lacks {", ".join(missing)}')
         train, test = train_cfg or {}, test_cfg or {}
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
@@ -58,14 +59,14 @@ class TwoStageDetector(BaseModel):
         """
         if mode == 'loss':
             if gt is None:
-                raise ValueError("mode='loss' needs gt, which data_preprocessor(data, training=True) packs from the "
+                raise UserError("mode='loss' needs gt, which data_preprocessor(data, training=True) packs from the "
                                  'data_samples')
             return self.loss(inputs, gt)
         if mode == 'predict':
             return self.predict(inputs, data_samples)  # type: ignore[arg-type]  # this mode needs them
         if mode == 'tensor':
             return self.extract_feat(inputs)
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
+        raise UserError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> tuple of feature maps, finest first."""
@@ -109,4 +110,4 @@ class MaskRCNN(TwoStageDetector):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         if self.roi_head.mask_head is None:
-            raise ValueError('MaskRCNN needs model.roi_head.mask_head; without masks the type is FasterRCNN')
+            raise UserError('MaskRCNN needs model.roi_head.mask_head; without masks the type is FasterRCNN')

@@ -15,6 +15,7 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
+from mmdet.errors import UserError
 from mmdet.ops import as_kernels_read, cbn_statistics
 
 from .batch_stats import measure, normalize, track
@@ -44,11 +45,11 @@ class CBN(nn.BatchNorm2d):
                  burnin: float = 0, burnin_iters: int | None = None, ramp: str = 'step'):
         super().__init__(num_features, eps=eps, momentum=momentum)
         if not isinstance(buffer_num, int) or buffer_num < 0:
-            raise ValueError(f'norm_cfg: buffer_num={buffer_num!r} must be a whole number of iterations, 0 or more')
+            raise UserError(f'norm_cfg: buffer_num={buffer_num!r} must be a whole number of iterations, 0 or more')
         if burnin and burnin_iters is not None:
-            raise ValueError(f'norm_cfg: give burnin={burnin} (epochs) or burnin_iters={burnin_iters}, not both')
+            raise UserError(f'norm_cfg: give burnin={burnin} (epochs) or burnin_iters={burnin_iters}, not both')
         if ramp not in ('step', 'linear'):
-            raise ValueError(f"norm_cfg: unknown ramp {ramp!r}; known: 'step', 'linear'")
+            raise UserError(f"norm_cfg: unknown ramp {ramp!r}; known: 'step', 'linear'")
         self.buffer_num = buffer_num
         self.burnin = burnin
         self.burnin_iters = burnin_iters if burnin else burnin_iters or 0
@@ -74,7 +75,7 @@ class CBN(nn.BatchNorm2d):
         if not self.recording or self.buffer_num == 0:
             return 0
         if self.burnin_iters is None:
-            raise RuntimeError(f'norm_cfg: burnin={self.burnin} counts epochs, and their length is not known. '
+            raise UserError(f'norm_cfg: burnin={self.burnin} counts epochs, and their length is not known. '
                                'CBNHook tells it; in a loop of your own call set_epoch_length(len(loader)) of each '
                                'CBN, or give burnin_iters in place of burnin')
         if self.iteration >= self.burnin_iters:
@@ -83,7 +84,7 @@ class CBN(nn.BatchNorm2d):
 
     def forward(self, y: Tensor) -> Tensor:
         if self.training:
-            raise RuntimeError('CBN needs the convolution before it: in training call conv_norm(x, conv, norm)')
+            raise UserError('CBN needs the convolution before it: in training call conv_norm(x, conv, norm)')
         return super().forward(y)
 
     def forward_conv(self, x: Tensor, conv: nn.Conv2d, rows: Tensor | None = None) -> Tensor:
@@ -91,7 +92,7 @@ class CBN(nn.BatchNorm2d):
         if not self.training:
             return super().forward(conv(x))
         if type(conv).forward is not nn.Conv2d.forward:  # its statistics are expanded in conv.weight
-            raise TypeError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
+            raise UserError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
         read = as_kernels_read(x, conv.weight)
         y = conv(read)
         with torch.autocast(y.device.type, enabled=False):
@@ -101,7 +102,7 @@ class CBN(nn.BatchNorm2d):
     @torch.compiler.disable
     def _train(self, x, conv, y, rows):
         if y.numel() == y.shape[1]:
-            raise ValueError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
+            raise UserError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
         mean, variance, count = measure(self, y, rows)
         # Activation checkpointing runs a forward again, inside backward: it gives the same and changes nothing.
         if self._recent and torch._C._current_graph_task_id() != -1:

@@ -4,6 +4,7 @@ import inspect
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from mmdet.errors import UserError
 from mmdet.registry import MODELS, unknown_type
 
 from .batch_norm import BN
@@ -24,7 +25,7 @@ _ABBREVIATIONS = ((_BatchNorm, 'bn'), (nn.GroupNorm, 'gn'), (_NormBase, 'in'), (
 
 def _norm_class(norm_cfg):
     if not isinstance(norm_cfg, dict) or 'type' not in norm_cfg:
-        raise KeyError(f"norm_cfg must be a dict with the key 'type', such as dict(type='BN'); got {norm_cfg!r}")
+        raise UserError(f"norm_cfg must be a dict with the key 'type', such as dict(type='BN'); got {norm_cfg!r}")
     kind = norm_cfg['type']
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     if cls is None:
@@ -36,9 +37,9 @@ def _norm_class(norm_cfg):
 
 def _check_groups(norm_cfg, num_features):
     if 'num_groups' not in norm_cfg:
-        raise KeyError(f"norm_cfg: GN needs the key 'num_groups' (32 in the published recipes); got {norm_cfg!r}")
+        raise UserError(f"norm_cfg: GN needs the key 'num_groups' (32 in the published recipes); got {norm_cfg!r}")
     if num_features % norm_cfg['num_groups']:
-        raise ValueError(f'norm_cfg: num_groups={norm_cfg["num_groups"]} does not divide the {num_features} channels '
+        raise UserError(f'norm_cfg: num_groups={norm_cfg["num_groups"]} does not divide the {num_features} channels '
                          'of the convolution before the norm')
 
 
@@ -66,7 +67,7 @@ def build_norm_layer(norm_cfg: dict, num_features: int, postfix: int | str = '')
     try:
         inspect.signature(cls).bind(*channels, **options)
     except TypeError as error:
-        raise TypeError(f'norm_cfg {norm_cfg!r}: {error}. {cls.__name__} takes: '
+        raise UserError(f'norm_cfg {norm_cfg!r}: {error}. {cls.__name__} takes: '
                         f'{", ".join(inspect.signature(cls).parameters)}.') from None
     norm = cls(*channels, **options)
     if not norm_cfg.get('requires_grad', True):

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmdet.errors import UserError
 from mmdet.models.layers import ConvModule
 from mmdet.registry import MODELS
 
@@ -41,10 +42,10 @@ class FPN(BaseModule):
         self.used = range(start_level, last + 1)
         self.num_extra = num_outs - len(self.used)
         if self.num_extra < 0:
-            raise ValueError(f'neck.num_outs={num_outs} is less than the {len(self.used)} levels from '
+            raise UserError(f'neck.num_outs={num_outs} is less than the {len(self.used)} levels from '
                              f'start_level={start_level} to end_level={end_level}')
         if add_extra_convs not in (False, True, 'on_input', 'on_lateral', 'on_output'):
-            raise ValueError(f'neck.add_extra_convs={add_extra_convs!r} is none of False, True, '
+            raise UserError(f'neck.add_extra_convs={add_extra_convs!r} is none of False, True, '
                              "'on_input', 'on_lateral', 'on_output'")
         self.extra_source = 'on_input' if add_extra_convs is True else add_extra_convs
         self.relu_before_extra_convs = relu_before_extra_convs

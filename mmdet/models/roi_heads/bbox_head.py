@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdet.errors import UserError
 from mmdet.models.layers import ConvModule
 from mmdet.models.losses import accuracy, build_box_loss
 from mmdet.ops import batched_nms, linear_rois
@@ -65,7 +66,7 @@ class ConvFCBBoxHead(BaseModule):
         self.shared_fcs = fcs(num_shared_fcs, channels * area)
         self.flatten = num_shared_fcs > 0
         if self.flatten and (num_cls_convs or num_reg_convs):
-            raise ValueError('bbox_head: convolutions of a branch cannot follow num_shared_fcs '
+            raise UserError('bbox_head: convolutions of a branch cannot follow num_shared_fcs '
                              f'(num_cls_convs={num_cls_convs}, num_reg_convs={num_reg_convs})')
         width = fc_out_channels if num_shared_fcs else channels
         outputs = []
@@ -158,7 +159,7 @@ class ConvFCBBoxHead(BaseModule):
         boxes = self.bbox_coder.decode(rois[:, 1:], self._of_class(bbox_pred, row, labels), image_sizes[images])
         nms = cfg['nms']
         if nms.get('type', 'nms') != 'nms':
-            raise ValueError(f"test_cfg.rcnn.nms.type={nms['type']!r}: only 'nms' is defined here")
+            raise UserError(f"test_cfg.rcnn.nms.type={nms['type']!r}: only 'nms' is defined here")
         groups = images if nms.get('class_agnostic') else images * self.num_classes + labels
         keep = batched_nms(boxes, scores, groups, nms['iou_threshold'], nms.get('offset', 0))
         images = images[keep]

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdet.errors import UserError
 from mmdet.models.layers import ConvModule
 from mmdet.ops import crop_masks, map_rows
 from mmdet.registry import MODELS
@@ -36,7 +37,7 @@ class FCNMaskHead(BaseModule):
         super().__init__(init_cfg)
         kind, scale = upsample_cfg['type'], upsample_cfg.get('scale_factor', 2)
         if kind not in ('deconv', 'nearest', 'bilinear', None):
-            raise ValueError(f"mask_head.upsample_cfg.type={kind!r} is none of 'deconv', 'nearest', 'bilinear', None")
+            raise UserError(f"mask_head.upsample_cfg.type={kind!r} is none of 'deconv', 'nearest', 'bilinear', None")
         self.class_agnostic = class_agnostic
         self.loss_mask = MODELS.build(loss_mask)
         self.convs = nn.ModuleList(

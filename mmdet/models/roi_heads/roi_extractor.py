@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdet.errors import UserError
 from mmdet.ops import multiscale_roi_align
 from mmdet.registry import MODELS
 
@@ -27,7 +28,7 @@ class RoIAlign(nn.Module):
                  pool_mode: str = 'avg'):
         super().__init__()
         if pool_mode != 'avg':
-            raise ValueError(f"roi_layer.pool_mode={pool_mode!r}: only 'avg' is defined here")
+            raise UserError(f"roi_layer.pool_mode={pool_mode!r}: only 'avg' is defined here")
         self.output_size = output_size
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmdet.errors import UserError
 from mmdet.registry import TASK_UTILS
 
 
@@ -30,7 +31,7 @@ class AnchorGenerator:
                  octave_base_scale: float | None = None, scales_per_octave: int | None = None,
                  center_offset: float = 0.):
         if (scales is None) == (octave_base_scale is None or scales_per_octave is None):
-            raise ValueError('anchor_generator needs either scales or both octave_base_scale and scales_per_octave')
+            raise UserError('anchor_generator needs either scales or both octave_base_scale and scales_per_octave')
         if octave_base_scale is not None and scales_per_octave is not None:
             scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
         self.strides = [stride if isinstance(stride, (tuple, list)) else (stride, stride) for stride in strides]
@@ -63,7 +64,7 @@ class AnchorGenerator:
         key = (tuple(map(tuple, feature_sizes)), device)
         if key not in self._grids:
             if len(feature_sizes) != len(self.strides):
-                raise ValueError(f'anchor_generator has {len(self.strides)} strides for {len(feature_sizes)} levels; '
+                raise UserError(f'anchor_generator has {len(self.strides)} strides for {len(feature_sizes)} levels; '
                                  "make neck.num_outs and anchor_generator.strides agree")
             strides = self._strides(feature_sizes)
             if device not in self._bases:  # images of a new size then make the device wait no more

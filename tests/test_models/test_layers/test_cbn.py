@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from mmdet.errors import UserError
 from mmdet.models.layers import CBN, ConvModule, conv_norm
 
 DATA = Path(__file__).parents[2] / 'data'
@@ -203,7 +204,7 @@ class TestBurnin:
 
     def test_epochs(self):
         norm = CBN(4, burnin=2)
-        with pytest.raises(RuntimeError, match='burnin=2 counts epochs.*set_epoch_length'):
+        with pytest.raises(UserError, match='burnin=2 counts epochs.*set_epoch_length'):
             norm.window()
         norm.set_epoch_length(3)
         assert self.windows(norm) == [0] * 6 + [3] * 3
@@ -466,9 +467,9 @@ def test_recording_off_is_batch_norm_and_keeps_the_history():
 
 def test_misuse_is_named():
     module = layer()
-    with pytest.raises(RuntimeError, match='conv_norm'):
+    with pytest.raises(UserError, match='conv_norm'):
         module.bn(torch.zeros(2, 6, 3, 3, dtype=torch.float64))
     with pytest.raises(ValueError, match='more than one output position'):
         module(torch.zeros(1, 4, 3, 3, dtype=torch.float64))
-    with pytest.raises(TypeError, match='nn.Conv2d, not with ConvTranspose2d'):
+    with pytest.raises(UserError, match='nn.Conv2d, not with ConvTranspose2d'):
         conv_norm(torch.zeros(1, 4, 3, 3, dtype=torch.float64), nn.ConvTranspose2d(4, 6, 2).double(), module.bn)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmdet.errors import UserError
 from mmdet.models.layers import ConvModule, build_activation_layer, build_conv_layer
 
 
@@ -38,7 +39,7 @@ def test_initialization_is_kaiming_normal_by_fan_out():
 
 
 def test_unknown_types_are_named():
-    with pytest.raises(KeyError, match="conv_cfg: unknown type 'Conv7'"):
+    with pytest.raises(UserError, match="conv_cfg: unknown type 'Conv7'"):
         build_conv_layer(dict(type='Conv7'), 3, 4, 1)
-    with pytest.raises(KeyError, match="act_cfg: unknown type 'Relu'"):
+    with pytest.raises(UserError, match="act_cfg: unknown type 'Relu'"):
         build_activation_layer(dict(type='Relu'))

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmdet.errors import UserError
 from mmdet.models.backbones import ResNet
 from mmdet.models.layers import ConvModule, ConvWS2d, build_conv_layer, conv_norm
 
@@ -47,7 +48,7 @@ def test_with_every_norm_but_cbn():
         weight = module.conv.weight.detach()
         plain.weight.data = (weight - weight.mean((1, 2, 3), True)) / (weight.std((1, 2, 3), keepdim=True) + 1e-5)
         torch.testing.assert_close(module(x), conv_norm(x, plain, module.norm).relu(), rtol=1e-4, atol=1e-4)
-    with pytest.raises(TypeError, match='not with ConvWS2d'):
+    with pytest.raises(UserError, match='not with ConvWS2d'):
         ConvModule(4, 4, 3, conv_cfg=dict(type='ConvWS'), norm_cfg=dict(type='CBN'))(x)
 
 
