@@ -173,7 +173,8 @@ def test_a_cuda_graph_replays_the_step(norm_cfg, dtype):
         graph.replay()
         expected_values, expected_grads = eager()
         for name, expected in expected_values.items():
-            assert float(values[name]) == pytest.approx(float(expected), rel=near_values, abs=1e-4), name
+            least = 0.2 if name == 'acc' else 1e-4  # one row more or less of the accuracy's percent
+            assert float(values[name]) == pytest.approx(float(expected), rel=near_values, abs=least), name
         for name, grad, expected in zip(COMPARED, grads, expected_grads, strict=True):
             assert difference(grad, expected) < near_grads, name
         assert before is None or difference(grads[-1], before) > near_grads

@@ -1,4 +1,6 @@
+import copy
 import pickle
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -32,3 +34,16 @@ def test_masks_are_indexed_and_pickled_with_their_instances():
         assert np.array_equal(chosen.masks.masks, masks[chosen.labels.numpy()])
     again = pickle.loads(pickle.dumps(sample))
     assert np.array_equal(again.gt_instances.masks.masks, masks)
+
+
+def test_a_worker_hands_over_no_tensor_by_itself():
+    instances = InstanceData(bboxes=torch.rand(3, 4), labels=torch.arange(3),
+                             features=torch.rand(3, 2, dtype=torch.bfloat16))
+    sample = DetDataSample(metainfo=dict(img_id=7), gt_instances=instances[:2], ignored_instances=instances[2:])
+    assert bytes(ForkingPickler.dumps(sample)).count(b'rebuild_tensor') == 1  # NumPy has no bfloat16
+    for again in (pickle.loads(pickle.dumps(sample)), copy.deepcopy(sample), copy.copy(sample)):
+        assert again.img_id == 7 and list(again.keys()) == ['gt_instances', 'ignored_instances']
+        for field in ('bboxes', 'labels', 'features'):
+            assert torch.equal(again.gt_instances[field], instances[field][:2])
+            assert torch.equal(again.ignored_instances[field], instances[field][2:])
+        assert 'arrays' not in again and 'bboxes' in sample.gt_instances
