@@ -29,6 +29,7 @@ from mmengine.runner import CheckpointLoader
 from mmdet import checkpoints
 
 from . import private_names
+from .config_text import config_text
 
 
 def apply() -> None:
@@ -37,6 +38,12 @@ def apply() -> None:
     _read_checkpoints_safely()
     _find_packages_without_pkg_resources()
     _read_scalars_when_asked()
+    _write_configs_quickly()
+
+
+def _write_configs_quickly() -> None:
+    # It formats the config with yapf, seconds of a start on a slow machine, and again for each checkpoint.
+    mmengine.config.Config.pretty_text = property(lambda cfg: config_text(cfg.to_dict()))
 
 
 def _read_checkpoints_safely() -> None:
