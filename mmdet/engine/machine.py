@@ -1,11 +1,11 @@
 """What a run stands on, for its log."""
 import os
 import platform
+from importlib.metadata import version
 
 import cv2
 import mmengine
 import torch
-import torchvision
 
 
 def describe_machine() -> dict[str, str]:
@@ -13,7 +13,7 @@ def describe_machine() -> dict[str, str]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         'Python': f'{platform.python_version()} on {platform.platform()}',
-        'PyTorch': f'{torch.__version__}, torchvision {torchvision.__version__}, OpenCV {cv2.__version__}, '
+        'PyTorch': f'{torch.__version__}, torchvision {version("torchvision")}, OpenCV {cv2.__version__}, '
                    f'mmengine {mmengine.__version__}',
         'Device': f'{len(gpus)} x {gpus[0]}, CUDA {torch.version.cuda}' if gpus else
                   f'CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads a process',

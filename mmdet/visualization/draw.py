@@ -3,13 +3,10 @@ import functools
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .palette import Color
-
-FONT = Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')
 
 
 def draw_masks(image: np.ndarray, masks: list[tuple[np.ndarray, int, int]], colors: list[Color], alpha: float,
@@ -62,4 +59,5 @@ def _overlap(place: np.ndarray, taken: np.ndarray) -> float:
 
 @functools.lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(FONT), size)
+    import matplotlib  # for its font; a second of a start that draws nothing
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')), size)

@@ -50,26 +50,20 @@ def step(model, images, targets, dtype, predicts):
             [sample.pred_instances.bboxes for sample in found])
 
 
-def lower(images, targets):
-    """The same pictures without their last 32 lines."""
-    return ([image[:, :-32] for image in images],
-            [{**target, 'masks': target['masks'][:, :-32]} for target in targets])
-
-
 @pytest.mark.parametrize('backend, types, dtype, compiled_parts', [
     ('aot_eager', ('GN', 'GN', 'GN'), torch.bfloat16, 5), ('aot_eager', ('CBN', 'GN', 'SyncBN'), torch.float32, 3),
-    pytest.param('inductor', (), torch.float32, 5, marks=NEEDS_COMPILER)])
+    pytest.param('inductor', (), torch.float32, 2, marks=NEEDS_COMPILER)])
 def test_steps_equal_those_without(backend, types, dtype, compiled_parts):
     eager, compiled = with_norms(*types), with_norms(*types)
     counter = CompileCounterWithBackend(backend)
-    compiled.compile(backend=counter)
-    predicts = backend != 'inductor'  # which takes minutes
-    scenes = (scene(0), lower(*scene(1))) if dtype == torch.bfloat16 else (scene(0),)
-    for images, targets in scenes:
-        expected, result = (step(model, images, targets, dtype, predicts) for model in (eager, compiled))
-        torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4)
-    # What a CBN or SyncBN is part of runs as it is. The rest once for training, for testing, and for other sizes.
-    assert (1 + predicts) * compiled_parts <= counter.frame_count <= 4 * compiled_parts
+    predicts = backend != 'inductor'  # which takes minutes for all
+    for part in [compiled] if predicts else [compiled.neck, compiled.roi_head.mask_head]:
+        part.compile(backend=counter)
+    expected, result = (step(model, *scene(0), dtype, predicts) for model in (eager, compiled))
+    near = dict(rtol=1e-3, atol=1e-4) if dtype == torch.float32 else dict(rtol=1e-2, atol=2e-3)
+    torch.testing.assert_close(result, expected, **near)
+    # What a CBN or SyncBN is part of runs as it is. The rest once for training and once for testing.
+    assert counter.frame_count == (1 + predicts) * compiled_parts
     assert not torch._dynamo.utils.counters['graph_break']
 
 
@@ -83,7 +77,8 @@ def test_state_dict_keeps_its_names():
 def test_many_sizes_are_compiled_a_few_times():
     eager, compiled = build().train(), build().train()
     counter = CompileCounterWithBackend('aot_eager')
-    compiled.compile(backend=counter)
+    for part in (compiled.neck, compiled.roi_head.mask_head):
+        part.compile(backend=counter)
     images, targets = scene(0)
     for i in range(7):
         narrow = slice(images[0].shape[2] - 32 * (i % 3))
@@ -95,7 +90,7 @@ def test_many_sizes_are_compiled_a_few_times():
             with torch.no_grad():
                 values.append(losses(model, *some))
         torch.testing.assert_close(*values, rtol=1e-3, atol=1e-4)
-    assert counter.frame_count <= 20
+    assert counter.frame_count <= 8
 
 
 def test_the_config_asks_for_it(tmp_path, monkeypatch):

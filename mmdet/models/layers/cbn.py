@@ -99,7 +99,7 @@ class CBN(nn.BatchNorm2d):
             out = self._train(read, conv, y, rows)
         return out if read is x else out.contiguous()
 
-    @torch.compiler.disable
+    @torch._disable_dynamo  # torch.compiler.disable would import the compiler at once
     def _train(self, x, conv, y, rows):
         if y.numel() == y.shape[1]:
             raise UserError(f'CBN needs more than one output position a channel in training; got {tuple(y.shape)}')
