@@ -1,6 +1,7 @@
 from .bitmap import BitmapMasks
 from .pasted import PastedMasks
 from .polygon import PolygonMasks
+from .rle import checked_rles
 from .windows import MaskWindows
 
-__all__ = ['BitmapMasks', 'MaskWindows', 'PastedMasks', 'PolygonMasks']
+__all__ = ['BitmapMasks', 'MaskWindows', 'PastedMasks', 'PolygonMasks', 'checked_rles']
