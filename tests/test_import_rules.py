@@ -12,7 +12,7 @@ MAY_IMPORT = {  # and all may import errors
     'datasets': {'structures', 'registry'},
     'evaluation': {'structures', 'registry', 'datasets'},
     'visualization': {'structures', 'registry'},
-    'engine': {'registry', 'structures', 'checkpoints'},
+    'engine': {'registry', 'structures', 'checkpoints', 'datasets'},
     'checkpoints': set(),
     'utils': set(),
     'apis': {'registry', 'ops', 'structures', 'models', 'datasets', 'evaluation', 'visualization', 'engine',

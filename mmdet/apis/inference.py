@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 
-from mmdet.checkpoints import load_weights, read_checkpoint
+from mmdet.checkpoints import load_weights, read_checkpoint, saved_dataset_meta
 from mmdet.datasets import CocoDataset
 from mmdet.engine.config import innermost, read_config
 from mmdet.errors import UserError
@@ -45,7 +45,7 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | N
         config = read_config(str(config), cfg_options)
     register_all_modules()
     model = MODELS.build(config.model)
-    meta: dict = {}
+    saved: dict = {}
     if checkpoint is None:
         print_log('no checkpoint is given: the weights are random', 'current')
     else:
@@ -54,8 +54,8 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | N
         if 'conversion' in checkpoint:
             print_log(f'{source}\n{checkpoint["conversion"]}', 'current')
         load_weights(model, checkpoint, strict=True, source=source)
-        meta = checkpoint.get('meta', {})
-    model.dataset_meta = _dataset_meta(config, meta)
+        saved = saved_dataset_meta(checkpoint, source)
+    model.dataset_meta = _dataset_meta(config, saved)
     if palette == 'coco':
         model.dataset_meta['palette'] = CocoDataset.METAINFO['palette']
     elif palette != 'none':
@@ -118,15 +118,12 @@ class TestPipeline:
         return results
 
 
-def _dataset_meta(config: Config, meta: dict) -> dict:
+def _dataset_meta(config: Config, saved: dict) -> dict:
     """Classes and palette: the checkpoint's, else those of the config's test data."""
     dataset = innermost(config.test_dataloader.dataset) if config.get('test_dataloader') else {}
     cls = DATASETS.get(dataset.get('type', 'CocoDataset'))
     known = cls._load_metainfo(dataset.get('metainfo'))
-    saved = {key.lower(): value for key, value in meta.get('dataset_meta', {}).items()}
-    if 'CLASSES' in meta:  # mmdetection 2
-        saved = dict(classes=meta['CLASSES'], palette=meta.get('PALETTE'))
-    merged = {**known, **{key: value for key, value in saved.items() if value is not None}}
-    if saved and saved.get('palette') is None and saved.get('classes') != known.get('classes'):
+    merged = {**known, **saved}
+    if saved and 'palette' not in saved and saved.get('classes') != known.get('classes'):
         merged['palette'] = 'random'
     return merged

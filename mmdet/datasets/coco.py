@@ -1,7 +1,7 @@
 """CocoDataset: COCO-format instance annotations."""
 import logging
 import os.path as osp
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.utils.data import get_worker_info
 from mmdet.errors import UserError
 from mmdet.registry import DATASETS
 
+from .classes import class_names, labels_by_name, one_id_a_name, shown_names
 from .coco_classes import COCO_CLASSES, COCO_PALETTE
 from .coco_json import read_coco_json
 
@@ -22,7 +23,8 @@ class CocoDataset(BaseDataset):
     """Images with boxes, classes and masks from a COCO-format annotation file.
 
     Label i is metainfo['classes'][i]: the classes given in `metainfo`, else COCO's, else (when the file has categories
-    that are not COCO's) all categories of the file in its order.
+    that are not COCO's) all categories of the file in its order. Categories are matched to the classes by name, and
+    those of one name are one class. In a Runner, the training's classes (a checkpoint's) are given to every data set.
 
     Args:
         backend_args: how mmengine.fileio reads `ann_file`.
@@ -46,10 +48,7 @@ class CocoDataset(BaseDataset):
         if 'CLASSES' in given:
             raise UserError("metainfo has the key 'CLASSES': since mmdetection 3 it is written 'classes'")
         meta = super()._load_metainfo(metainfo)
-        if isinstance(meta['classes'], str):
-            raise UserError(f"metainfo['classes'] is the string {meta['classes']!r}, and no such file holds a class "
-                             f"list. For one class write ({meta['classes']!r},) with the comma.")
-        meta['classes'] = tuple(meta['classes'])
+        meta['classes'] = class_names(meta['classes'])
         if 'classes' in given and 'palette' not in given:
             meta['palette'] = _palette(len(meta['classes']))
         return meta
@@ -57,7 +56,7 @@ class CocoDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Read `ann_file`: one dict an image with img_path, img_id, height, width and its `instances`."""
         data = read_coco_json(self.ann_file, self.backend_args, self.test_mode)
-        label_of = self._match_classes(data['categories'])
+        label_of = self._match_classes(data['categories'], Counter(ann['category_id'] for ann in data['annotations']))
         annotations: dict[int, list[dict]] = defaultdict(list)
         for ann in data['annotations']:
             if ann['category_id'] in label_of:
@@ -68,23 +67,25 @@ class CocoDataset(BaseDataset):
                      width=image['width'], instances=_instances(annotations[image['id']], image, label_of))
                 for image in data['images']]
 
-    def _match_classes(self, categories: list[dict]) -> dict[int, int]:
-        """Label of each category id. Sets the classes of the data set."""
-        names = tuple(category['name'] for category in categories)
+    def _match_classes(self, categories: list[dict], objects: Mapping[Any, int]) -> dict[Any, int]:
+        """Label of each category id; `objects` counts the annotations of each. Sets the classes of the data set."""
+        one_id_a_name(categories, self.ann_file)  # says which names stand there twice
+        names = tuple(dict.fromkeys(category['name'] for category in categories))
         if not self._classes_given and not set(names) <= set(self._metainfo['classes']):
             self._metainfo.update(classes=names, palette=_palette(len(names)))
             print_log(f'{self.ann_file} has categories of its own: classes={names}. Set num_classes={len(names)} in '
                       "the model's heads; metainfo=dict(classes=...) picks some or orders them.", 'current')
         classes = self._metainfo['classes']
+        if self._classes_given and not self.test_mode:
+            twice = [name for name, count in Counter(classes).items() if count > 1]
+            if twice:
+                raise UserError(f'metainfo.classes names {shown_names(twice)} more than once')
+        labels = labels_by_name(categories, classes, objects, self.ann_file, chosen=not self.test_mode)
         unknown = [name for name in classes if name not in names]
-        if unknown and self._classes_given:
-            message = f'classes {unknown} of metainfo are not in {self.ann_file}, which has {list(names)}'
-            if len(unknown) == len(classes):
-                raise UserError(f'{message}. Correct metainfo=dict(classes=...) or leave it out.')
-            print_log(f'{message}: they get no annotations', 'current', logging.WARNING)
-        label_of_name = {name: label for label, name in enumerate(classes)}
-        return {category['id']: label_of_name[category['name']]
-                for category in categories if category['name'] in label_of_name}
+        if unknown and self._classes_given and not self.test_mode:
+            print_log(f'{self.ann_file} has no category {shown_names(unknown)}: nothing is learned of it there',
+                      'current', logging.WARNING)
+        return labels
 
     def filter_data(self) -> list[dict]:
         """Drop the images that filter_cfg rules out, except in test mode."""

@@ -11,6 +11,8 @@ import mmengine
 PRIVATE_NAMES = {
     'mmengine.config:Config': ('_cfg_dict',),
     'mmengine.dataset:BaseDataset': ('_load_metainfo', '_metainfo'),
+    'mmengine.dataset:ConcatDataset': ('_fully_initialized', '_metainfo'),
+    'mmengine.dataset:RepeatDataset': ('_metainfo',),
     'mmengine.hooks:CheckpointHook': ('_save_checkpoint_with_step',),
     'mmengine.hooks:Hook': ('_after_iter',),
     'mmengine.logging:MessageHub': ('_get_valid_value', '_log_scalars', '_set_resumed_keys'),
@@ -20,7 +22,8 @@ PRIVATE_NAMES = {
     'mmengine.runner:EpochBasedTrainLoop': ('_epoch', '_iter', '_max_epochs'),
     'mmengine.runner:IterBasedTrainLoop': ('_decide_current_val_interval', '_iter', '_max_iters'),
     'mmengine.runner:Runner': ('_has_loaded', '_init_model_weights', '_load_from', '_log_env', '_maybe_compile',
-                               '_randomness_cfg', '_resume'),
+                               '_randomness_cfg', '_resume', '_test_dataloader', '_train_dataloader', '_train_loop',
+                               '_val_dataloader'),
     'mmengine.visualization:Visualizer': ('_dataset_meta',),
     'mmcv.transforms:RandomFlip': ('_flip', '_flip_bbox'),
     'mmcv.transforms:Resize': ('_resize_bboxes',),

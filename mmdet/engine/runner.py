@@ -21,9 +21,11 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from mmdet.checkpoints import load_weights, read_checkpoint
+from mmdet.datasets.classes import settle_metainfo
 from mmdet.errors import UserError
 from mmdet.registry import RUNNERS
 
+from . import classes
 from .cuda_graph import use_cuda_graphs
 from .distributed import device_type, start_process_group, unwrap
 from .fused_optimizer import choose_kernel, keep_kernel
@@ -93,16 +95,21 @@ class Runner(_Runner):
         # Each pass draws a seed for its workers: from a generator of its own, so that the additional pass of a run that
         # is resumed inside an epoch does not change what the training draws.
         loader.generator = loader.generator or torch.Generator().manual_seed(seed or 0)
+        settle_metainfo(loader.dataset)
         return loader
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         if isinstance(loop, dict) and 'by_epoch' in loop:  # the older way to name the loop; mmengine takes its own then
             loop = dict(loop, type='EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop')
             del loop['by_epoch']
-        return super().build_train_loop(loop)
+        return classes.build_train_loop(self, super().build_train_loop, loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        return super().build_val_loop({'type': 'ValLoop', **loop} if isinstance(loop, dict) else loop)
+        loop = {'type': 'ValLoop', **loop} if isinstance(loop, dict) else loop
+        return classes.build_val_loop(self, super().build_val_loop, loop)
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        return classes.build_test_loop(self, super().build_test_loop, loop)
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | Optimizer | dict) -> BaseOptimWrapper:
         if not isinstance(optim_wrapper, dict) or not isinstance(optim_wrapper.get('optimizer'), dict):
@@ -142,6 +149,11 @@ class Runner(_Runner):
             super()._init_model_weights()
 
     @functools.cached_property
+    def read_ahead(self) -> dict[str, dict]:
+        """The checkpoint, by its path, whose classes were needed before its weights."""
+        return {}
+
+    @functools.cached_property
     def resume_from(self) -> str | None:
         """The checkpoint that training goes on from: the one asked for, else the last of the work_dir, else None."""
         if not self._resume:
@@ -166,7 +178,7 @@ class Runner(_Runner):
 
     def load_checkpoint(self, filename: str, map_location: str | torch.device = 'cpu', strict: bool = False,
                         revise_keys: Sequence = ()) -> dict:
-        checkpoint = read_checkpoint(filename, map_location)
+        checkpoint = self.read_ahead.pop(filename, None) or read_checkpoint(filename, map_location)
         if self._resume and not {'meta', 'message_hub'} <= checkpoint.keys():
             raise UserError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To '
                              f'start a training from them: --cfg-options load_from={filename}, without --resume')

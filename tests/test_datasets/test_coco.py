@@ -1,4 +1,5 @@
 import gzip
+import json
 import pickle
 from pathlib import Path
 
@@ -85,15 +86,52 @@ def test_classes_taken_from_the_file_are_logged(tiny, log):
 
 
 def test_classes_that_match_nothing(tiny):
-    with pytest.raises(ValueError, match=r"classes \['acorns', 'Birch'\] of metainfo are not in .*ann\.json, which has "
-                                         r"\['acorn', 'birch', 'cedar'\]"):
+    with pytest.raises(ValueError, match=r"ann\.json has none of the classes 'acorns', 'Birch', but 'acorn' "
+                                         r"\(objects: 3; is it 'acorns'\?\), 'birch' \(objects: 1; is it 'Birch'\?\)"):
         CocoDataset(**tiny.config(metainfo=dict(classes=('acorns', 'Birch'))))
 
 
 def test_classes_that_match_in_part_are_logged(tiny, log):
     dataset = CocoDataset(**tiny.config(metainfo=dict(classes=('acorns', 'birch'))))
     assert dataset.get_cat_ids(0) == [1]
-    assert "classes ['acorns'] of metainfo are not in" in log.text
+    assert "has no category 'acorns'" in log.text
+    assert "'acorn' (objects: 3; is it 'acorns'?), 'cedar' (objects: 1). They are left out" in log.text
+
+
+def test_two_categories_of_one_name_are_one_class(tiny, log):
+    tiny.data['categories'] = [dict(id=2, name='apple'), dict(id=5, name='pear'), dict(id=9, name='apple')]
+    tiny.save()
+    dataset = CocoDataset(**tiny.config())
+    assert dataset.metainfo['classes'] == ('apple', 'pear')
+    assert [dataset.get_cat_ids(i) for i in range(4)] == [[1, 0, 0], [0], [], [0]]
+    assert log.text.count("several categories of the name 'apple'") == 1
+
+
+def test_a_data_set_to_test_follows_by_name(tiny, log):
+    """Other ids, another order, a class without objects, and categories that nobody trained."""
+    tiny.data['categories'] = [dict(id=9, name='Birch '), dict(id=5, name='acorn'), dict(id=2, name='dog')]
+    tiny.save()
+    dataset = CocoDataset(**tiny.config(test_mode=True, metainfo=dict(classes=('oak', 'birch', 'acorn'))))
+    assert [dataset.get_cat_ids(i) for i in range(4)] == [[2], [], [], []]
+    assert "classes 'oak', 'birch', 'acorn': 'Birch ' (objects: 1; is it 'birch'?), 'dog' (objects: 3)." in log.text
+    assert 'has no category' not in log.text
+
+
+def test_concatenated_data_sets_agree_on_labels(tiny, log):
+    other = tiny.ann_file.with_name('other.json')
+    other.write_text(json.dumps({**tiny.data, 'categories': [
+        dict(id=2, name='cedar'), dict(id=5, name='acorn'), dict(id=9, name='elm')]}))
+    first = dict(type='CocoDataset', **tiny.config(lazy_init=True))
+    second = dict(first, ann_file=other.name)
+    joined = DATASETS.build(dict(type='ConcatDataset', datasets=[
+        dict(type='RepeatDataset', times=1, dataset=first), dict(type='RepeatDataset', times=1, dataset=second)]))
+    assert joined.metainfo['classes'] == ('acorn', 'birch', 'cedar')
+    assert [[i['bbox_label'] for i in joined.get_data_info(n)['instances']] for n in (0, 4, 5)] == [
+        [1, 0, 0], [0, 2, 2], []]
+    assert "'elm' (objects: 1)" in log.text
+    second = DATASETS.build(second)
+    with pytest.raises(ValueError, match="data set 1 of ConcatDataset has the classes 'cedar', 'acorn', 'elm', "):
+        DATASETS.build(dict(type='ConcatDataset', datasets=[first, second]))
 
 
 def test_classes_written_wrongly(tiny):
