@@ -15,12 +15,10 @@ from mmdet.evaluation.coco_evaluation import (
     EVALUATORS,
     average_precision,
     average_recall,
-    check_results,
     coco_index,
     evaluate_coco,
-    iou_types,
-    read_results,
 )
+from mmdet.evaluation.results import checked_results, iou_types, read_results
 
 PRECISIONS = dict(AP={}, AP50=dict(iou=0.5), AP75=dict(iou=0.75), APs=dict(area='_s'), APm=dict(area='_m'),
                   APl=dict(area='_l'))
@@ -77,15 +75,16 @@ def summary(names, evaluations):
     return AsciiTable(table).table
 
 
-def classes(names, evaluations, annotations):
+def classes(names, evaluations, annotations, category_ids):
     """All precisions of each class for one file; AP, and the differences to the first file's, for several."""
-    counts = {category['id']: 0 for category in annotations['categories']}
+    counts = dict.fromkeys(category_ids.values(), 0)
     for ann in annotations['annotations']:
-        counts[ann['category_id']] += not ann['iscrowd']
+        counts[category_ids[ann['category_id']]] += not ann['iscrowd']
     table = []
-    for category in annotations['categories']:
-        first, *others = (figures(evaluation, category['id']) for evaluation in evaluations)
-        row = [category['name'], counts[category['id']], *map(written, first.values())]
+    numbers = {category['name']: category_ids[category['id']] for category in annotations['categories']}
+    for name, number in numbers.items():
+        first, *others = (figures(evaluation, number) for evaluation in evaluations)
+        row = [name, counts[number], *map(written, first.values())]
         for other in others:
             row += [written(other['AP']), *(difference(other[key], first[key]) for key in other)]
         table.append(row)
@@ -98,22 +97,20 @@ def classes(names, evaluations, annotations):
 def main():
     args = parse_args()
     annotations = read_coco_json(args.annotations)
-    results = {path: read_results(path) for path in args.results}
-    for path, detections in results.items():
-        check_results(detections, annotations, path, args.annotations)
+    results = {path: checked_results(read_results(path), annotations, path, args.annotations) for path in args.results}
     names = [Path(path).name for path in results]
     if len(set(names)) < len(names):
         names = list(results)
-    coco = coco_index(annotations, args.evaluator)
+    truth = coco_index(annotations, args.evaluator, args.annotations)
     evaluator = next(iter(EVALUATORS)) if args.evaluator == 'auto' else args.evaluator
     print(f'{len(annotations["images"])} images, {len(annotations["annotations"])} annotations; {evaluator}')
     for iou_type in types_to_evaluate(results, args.iou_type):
         counts = ', '.join(f'{len(detections)} of {name}' for name, detections in zip(names, results.values()))
         print(f'\n{iou_type}: results {counts}')
-        evaluations = [evaluate_coco(coco, detections, iou_type) for detections in results.values()]
+        evaluations = [evaluate_coco(truth, detections, iou_type) for detections in results.values()]
         print(summary(names, evaluations))
         if args.classwise:
-            print(classes(names, evaluations, annotations))
+            print(classes(names, evaluations, annotations, truth.category_ids))
 
 
 if __name__ == '__main__':

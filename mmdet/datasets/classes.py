@@ -102,7 +102,7 @@ def settle_metainfo(dataset: Any) -> dict:
     parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     if parts[0] is None:
         return getattr(dataset, 'metainfo', {})
-    dataset._metainfo = [settle_metainfo(part) for part in parts][0]
+    dataset._metainfo = {**getattr(dataset, '_metainfo', {}), **[settle_metainfo(part) for part in parts][0]}
     return dataset._metainfo
 
 

@@ -35,6 +35,6 @@ class ConcatDataset(_ConcatDataset):
             if classes[i] != classes[0]:
                 raise UserError(f'data set {i} of ConcatDataset has the classes {shown_names(classes[i])}, data set 0 '
                                 f'{shown_names(classes[0])}: give both the same in metainfo')
-        self._metainfo = metas[0]
         self._fully_initialized = False
         self.full_init()
+        self._metainfo = {**metas[0], 'cumulative_sizes': self.cumulative_sizes}  # for MultiDatasetsEvaluator

@@ -11,6 +11,8 @@ from mmdet.checkpoints import read_checkpoint, saved_dataset_meta
 from mmdet.datasets.classes import settle_metainfo, shown_names, with_classes
 from mmdet.errors import UserError
 
+from .evaluated_files import check_evaluated_files
+
 Build = Callable[[Any], BaseLoop]
 
 
@@ -36,6 +38,7 @@ def build_val_loop(runner: Any, build: Build, loop: Any) -> BaseLoop:
     runner._val_dataloader = follow(runner._val_dataloader, meta, 'val_dataloader')
     built = build(loop)
     check_classes(built.dataloader.dataset, meta, 'val_dataloader')
+    check_evaluated_files(built, 'val_evaluator')
     return built
 
 
@@ -45,6 +48,7 @@ def build_test_loop(runner: Any, build: Build, loop: Any) -> BaseLoop:
     runner._test_dataloader = follow(runner._test_dataloader, meta, 'test_dataloader')
     built = build(loop)
     check_classes(built.dataloader.dataset, meta, 'test_dataloader')
+    check_evaluated_files(built, 'test_evaluator')
     return built
 
 

@@ -1,4 +1,5 @@
 from .coco_metric import CocoMetric
 from .dump_det_results import DumpDetResults
+from .multi_datasets_evaluator import MultiDatasetsEvaluator
 
-__all__ = ['CocoMetric', 'DumpDetResults']
+__all__ = ['CocoMetric', 'DumpDetResults', 'MultiDatasetsEvaluator']

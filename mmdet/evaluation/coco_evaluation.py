@@ -1,15 +1,16 @@
 """COCO's evaluation by faster-coco-eval, or by pycocotools where that is not installed. Both give the same figures."""
 import contextlib
 import io
-import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmdet.errors import MissingFileError, UserError
+from mmdet.datasets.classes import one_id_a_name
+from mmdet.errors import UserError
 
 EVALUATORS = {'pycocotools': (COCO, COCOeval)}  # the preferred one first
 try:
@@ -22,86 +23,60 @@ except ImportError:
 AREAS = ('', '_s', '_m', '_l')  # all sizes, then the three of COCOeval.params.areaRngLbl
 
 
-def coco_index(dataset: dict, evaluator: str = 'auto') -> COCO:
-    """The evaluator's COCO object for a dict of images, annotations and categories.
+class GroundTruth(NamedTuple):
+    """The evaluator's COCO object. In it images and categories have ids from 1, which stand here by those of the file.
+
+    Categories of one name have one id.
+    """
+    coco: COCO
+    image_ids: dict[Any, int]
+    category_ids: dict[Any, int]
+
+
+def coco_index(dataset: dict, evaluator: str = 'auto', source: str = 'the ground truth') -> GroundTruth:
+    """Index a dict of images, annotations and categories that comes from the file `source`.
 
     `evaluator` is 'faster-coco-eval', 'pycocotools', or 'auto' for the first of them that is installed. Annotations
-    get new ids from 1, because the evaluator takes the id 0 for "not matched".
+    get new ids from 1, too, because the evaluator takes the id 0 for "not matched".
     """
     name = next(iter(EVALUATORS)) if evaluator == 'auto' else evaluator
     if name not in EVALUATORS:
         raise UserError(f'evaluator {name!r} is not among the installed ones, {list(EVALUATORS)}: pip install {name}')
-    return _index(EVALUATORS[name][0], dataset)
+    image_ids = {image['id']: i for i, image in enumerate(dataset['images'], 1)}
+    first_of_name = one_id_a_name(dataset['categories'], source)
+    numbers = {first: i for i, first in enumerate(dict.fromkeys(first_of_name.values()), 1)}
+    category_ids = {category: numbers[first] for category, first in first_of_name.items()}
+    images = [dict(image, id=image_ids[image['id']]) for image in dataset['images']]
+    categories = [dict(category, id=category_ids[category['id']]) for category in dataset['categories']]
+    annotations = _renumbered(dataset['annotations'], image_ids, category_ids)
+    return GroundTruth(_index(EVALUATORS[name][0], images, categories, annotations), image_ids, category_ids)
 
 
-def _index(cls: type[COCO], dataset: dict) -> COCO:
+def _renumbered(entries: Sequence[dict], image_ids: dict[Any, int], category_ids: dict[Any, int]) -> list[dict]:
+    return [dict(entry, id=i, image_id=image_ids[entry['image_id']], category_id=category_ids[entry['category_id']])
+            for i, entry in enumerate(entries, 1)]
+
+
+def _index(cls: type[COCO], images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
     coco = cls()
-    coco.dataset = dict(dataset, annotations=[dict(ann, id=i) for i, ann in enumerate(dataset['annotations'], 1)])
+    coco.dataset = dict(images=images, categories=categories, annotations=annotations)
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
 
 
-def read_results(path: str) -> list[dict]:
-    """The detections of a COCO result file. Checks that every entry has its keys.
-
-    Raises FileNotFoundError or ValueError that names the file and the entry.
-    """
-    try:
-        with open(path) as file:
-            text = file.read()
-        results = json.loads(text)
-    except FileNotFoundError:
-        raise MissingFileError(f'result file {path} does not exist') from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f'result file {path} is empty, broken or cut short ({error}): write it again') from None
-    if not isinstance(results, list):
-        raise UserError(f'result file {path} holds a {type(results).__name__}; it must be a list of detections')
-    if not results:
-        raise UserError(f'result file {path} holds no detections, so its AP is 0: was the score threshold too high?')
-    types = iou_types(results[:1])
-    needed = {'image_id', 'category_id', 'score', *(_KEYS[iou_type] for iou_type in types or ('bbox',))}
-    for i, result in enumerate(results):
-        lacking = needed - set(result) if isinstance(result, dict) else needed
-        if lacking:
-            raise UserError(f'entry {i} of {path} lacks {sorted(lacking)}')
-        if 'bbox' in types and not (isinstance(result['bbox'], list) and len(result['bbox']) == 4):
-            raise UserError(f'entry {i} of {path} has bbox {result["bbox"]}: it must be x, y, width, height')
-        if 'segm' in types and not (isinstance(result['segmentation'], dict)
-                                    and {'size', 'counts'} <= set(result['segmentation'])):
-            raise UserError(f'entry {i} of {path}: segmentation must be an RLE, a dict of size and counts')
-    return results
-
-
-_KEYS = dict(bbox='bbox', segm='segmentation')
-
-
-def iou_types(results: list[dict]) -> list[str]:
-    """'bbox' and 'segm', as far as the detections have boxes and masks."""
-    return [iou_type for iou_type, key in _KEYS.items() if results and key in results[0]]
-
-
-def check_results(results: list[dict], dataset: dict, source: str, ann_file: str) -> None:
-    """Raise ValueError when detections name an image or a category that the annotations do not have."""
-    for key, items in (('image_id', 'images'), ('category_id', 'categories')):
-        known = {item['id'] for item in dataset[items]}
-        unknown = sorted({result[key] for result in results} - known)
-        if unknown:
-            raise UserError(f'{source} holds {len(unknown)} {key} that {ann_file} does not list, first: '
-                             f'{unknown[:5]}. Evaluate with the annotation file the results were made for.')
-
-
-def evaluate_coco(coco: COCO, results: list[dict], iou_type: str, **params: Any) -> COCOeval:
+def evaluate_coco(truth: GroundTruth, results: Sequence[dict], iou_type: str, **params: Any) -> COCOeval:
     """Match detections with the ground truth and accumulate precision and recall.
 
     Args:
-        coco: the ground truth, from coco_index.
-        results: dicts with image_id, category_id, score, and bbox (xywh) or segmentation (RLE); may be empty.
+        truth: from coco_index.
+        results: dicts with image_id, category_id, score, and bbox (xywh) or segmentation (RLE); may be empty. They are
+            checked (checked_results): C code reads them.
         iou_type: 'bbox' or 'segm'.
-        params: attributes of COCOeval.params to set, such as maxDets.
+        params: attributes of COCOeval.params to set, such as maxDets; ids are those of `truth.coco`.
     """
     if iou_type == 'segm':
-        without = [ann['id'] for ann in coco.dataset['annotations'] if 'segmentation' not in ann]
+        without = [ann['id'] for ann in truth.coco.dataset['annotations'] if 'segmentation' not in ann]
         if without:
             raise UserError(f'{len(without)} annotations of the ground truth have no segmentation: '
                              "evaluate boxes only, metric='bbox'")
@@ -109,9 +84,12 @@ def evaluate_coco(coco: COCO, results: list[dict], iou_type: str, **params: Any)
         areas = [mask_api.area(result['segmentation']) for result in results]
     else:
         areas = [result['bbox'][2] * result['bbox'][3] for result in results]
-    detections = [dict(result, area=float(area), iscrowd=0) for result, area in zip(results, areas, strict=True)]
+    detections = _renumbered(results, truth.image_ids, truth.category_ids)
+    for detection, area in zip(detections, areas, strict=True):
+        detection.update(area=float(area), iscrowd=0)
+    coco = truth.coco
     with contextlib.redirect_stdout(io.StringIO()):
-        index = _index(type(coco), dict(coco.dataset, annotations=detections))
+        index = _index(type(coco), coco.dataset['images'], coco.dataset['categories'], detections)
         evaluation = dict(EVALUATORS.values())[type(coco)](coco, index, iou_type)
         for name, value in params.items():
             setattr(evaluation.params, name, value)
@@ -124,7 +102,7 @@ def average_precision(evaluation: COCOeval, iou: float | None = None, area: str 
                       category_id: int | None = None) -> float:
     """Mean of the precisions chosen: of one IoU, one of AREAS, one limit of detections (else the largest), one class.
 
-    -1 where there is no such ground truth, as in pycocotools.
+    `category_id` is one of GroundTruth.coco. -1 where there is no such ground truth, as in pycocotools.
     """
     params = evaluation.params
     precision = evaluation.eval['precision'][..., AREAS.index(area), _index_of_limit(params, max_dets)]

@@ -1,5 +1,6 @@
 """CocoMetric: box, mask and proposal AP of COCO."""
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +12,13 @@ from pycocotools.cocoeval import COCOeval
 from terminaltables import AsciiTable
 
 from mmdet.datasets import read_coco_json
+from mmdet.datasets.classes import one_id_a_name
 from mmdet.errors import UserError
 from mmdet.registry import METRICS
-from mmdet.structures.mask import PastedMasks
+from mmdet.structures.mask import PastedMasks, checked_rles
 
-from .coco_evaluation import AREAS, average_precision, average_recall, check_results, coco_index, evaluate_coco
+from .coco_evaluation import AREAS, average_precision, average_recall, coco_index, evaluate_coco
+from .ground_truth import seen_in_file, seen_in_samples
 
 _METRICS = ('bbox', 'segm', 'proposal')
 _AP = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
@@ -68,7 +71,7 @@ class CocoMetric(BaseMetric):
         """Keep the predictions of a batch, masks as RLE, and the ground truth where there is no ann_file."""
         for sample in data_samples:
             pred = sample['pred_instances']
-            result = dict(img_id=sample['img_id'])
+            result = {key: sample.get(key) for key in ('img_id', 'img_path', 'ori_shape')}
             for name in ('bboxes', 'scores', 'labels'):
                 result[name] = pred[name].cpu().numpy()
             if 'masks' in pred:
@@ -76,40 +79,50 @@ class CocoMetric(BaseMetric):
             if self.annotations is None:
                 if 'instances' not in sample:
                     raise UserError("CocoMetric has no ground truth: give it ann_file, or add 'instances' to "
-                                     'meta_keys of PackDetInputs in the test pipeline')
-                result.update(ori_shape=sample['ori_shape'], instances=sample['instances'])
+                                    'meta_keys of PackDetInputs in the test pipeline')
+                result['instances'] = sample['instances']
             self.results.append(result)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Evaluate the predictions of all processes: figures by name, rounded to 3 digits as mmdetection does."""
-        classes = self.dataset_meta['classes']
-        annotations = self.annotations or _ground_truth(results, classes)
-        id_of_name = {category['name']: category['id'] for category in annotations['categories']}
+        classes = (self.dataset_meta or {}).get('classes')
+        if classes is None:
+            raise UserError("CocoMetric needs the names of the classes: the data set's metainfo has no 'classes'")
+        if self.annotations is None:
+            seen = seen_in_samples(results, classes)
+        else:
+            seen = seen_in_file(results, self.annotations, str(self.ann_file))
+        if len(seen.results) < len(results):
+            print_log(f'{len(results) - len(seen.results)} of {len(results)} predictions are of an image that was seen '
+                      'before: each image counts once', 'current')
+        ids = one_id_a_name(seen.annotations['categories'], str(self.ann_file))
+        id_of_name = {category['name']: ids[category['id']] for category in seen.annotations['categories']}
         category_ids = [id_of_name.get(name) for name in classes]
         if not any(i is not None for i in category_ids):
             raise UserError(f'none of the classes {classes} of the data set is in {self.ann_file}, '
-                             f'which has {list(id_of_name)}')
-        detections = [d for result in results for d in _detections(result, category_ids)]
-        check_results(detections, annotations, 'the evaluated data set',
-                      self.ann_file or 'the ground truth of the samples')
-        self._write(detections)
+                            f'which has {list(id_of_name)}')
+        detections = [d for result, image in zip(seen.results, seen.annotations['images'], strict=True)
+                      for d in detections_of(result, image, category_ids)]
+        self._write(detections, {image['id']: result['img_id'] for result, image in zip(
+            seen.results, seen.annotations['images'], strict=True)})
         if self.format_only:
             return {}
-        coco = coco_index(annotations)
+        truth = coco_index(seen.annotations, source=str(self.ann_file))
+        numbers = {name: truth.category_ids[id_of_name[name]] for name in classes if name in id_of_name}
         figures, rows = {}, []
         for metric in self.metrics:
             iou_type = 'segm' if metric == 'segm' else 'bbox'
             if detections and iou_type == 'segm' and 'segmentation' not in detections[0]:
                 raise UserError("CocoMetric(metric='segm') needs masks; the model predicts none: use metric='bbox'")
             evaluation = evaluate_coco(
-                coco, detections, iou_type, catIds=[i for i in category_ids if i is not None],
+                truth, detections, iou_type, catIds=list(numbers.values()),
                 maxDets=self.proposal_nums, iouThrs=self.iou_thrs, useCats=int(metric != 'proposal'))
             values = {item: self._figure(evaluation, item) for item in self.metric_items[metric]}
             rows.append((metric, values))
             figures.update({item if metric == 'proposal' else f'{metric}_{item}': value
                             for item, value in values.items()})
             if self.classwise and metric != 'proposal':
-                figures.update(self._classwise(evaluation, metric, id_of_name))
+                figures.update(self._classwise(evaluation, metric, numbers))
         _log_table('', rows)
         return figures
 
@@ -123,17 +136,18 @@ class CocoMetric(BaseMetric):
         limit = 100 if name == 'mAP' and 100 in self.proposal_nums else None
         return round(average_precision(evaluation, iou, area, limit, category_id), 3)
 
-    def _classwise(self, evaluation: COCOeval, metric: str, id_of_name: dict[str, int]) -> dict[str, float]:
+    def _classwise(self, evaluation: COCOeval, metric: str, numbers: dict[str, int]) -> dict[str, float]:
         """A table of the classes; the figures of each class that go into the log."""
-        rows = [(name, {item: self._figure(evaluation, item, id_of_name[name]) for item in _AP})
-                for name in self.dataset_meta['classes'] if name in id_of_name]
+        rows = [(name, {item: self._figure(evaluation, item, number) for item in _AP})
+                for name, number in numbers.items()]
         _log_table(f'{metric} of each class', rows)
         prefix = '' if metric == 'bbox' else f'{metric}_'
         return {f'{prefix}{name}_precision': values['mAP'] for name, values in rows}
 
-    def _write(self, detections: list[dict]) -> None:
+    def _write(self, detections: list[dict], img_ids: dict) -> None:
         if self.outfile_prefix is None:
             return
+        detections = [dict(d, image_id=img_ids[d['image_id']]) for d in detections]
         boxes = [{key: value for key, value in d.items() if key != 'segmentation'} for d in detections]
         dump(boxes, f'{self.outfile_prefix}.bbox.json')
         if 'segm' in self.metrics:
@@ -152,32 +166,30 @@ def encode_masks(masks: PastedMasks | torch.Tensor | list[dict]) -> list[dict]:
     return [dict(rle, counts=rle['counts'].decode()) for rle in rles]
 
 
-def _detections(result: dict, category_ids: list[int | None]) -> Iterator[dict]:
-    """COCO result dicts of one image; labels whose class the annotations do not have are left out."""
-    boxes = result['bboxes'].astype(np.float64)
+def detections_of(result: dict, image: dict, category_ids: Sequence[Any]) -> Iterator[dict]:
+    """COCO result dicts of one image; labels whose class the annotations do not have are left out.
+
+    Raises ValueError, naming the image, for numbers that are not finite, boxes of negative size, labels that are no
+    class, and masks that are not the image's.
+    """
+    where = f'for image {result.get("img_path") or result["img_id"]}'
+    boxes, scores, labels = result['bboxes'].astype(np.float64), result['scores'].astype(np.float64), result['labels']
     boxes[:, 2:] -= boxes[:, :2]
-    masks = result.get('masks', [None] * len(boxes))
-    for box, score, label, mask in zip(boxes.tolist(), result['scores'].tolist(), result['labels'].tolist(), masks,
-                                       strict=True):
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        raise UserError(f'the model predicts boxes or scores that are not finite {where}: were its weights, or the '
+                        'training they come from, broken by NaN?')
+    if (boxes[:, 2:] < 0).any():
+        raise UserError(f'the model predicts boxes of negative width or height {where}: they must be x1, y1, x2, y2')
+    if ((labels < 0) | (labels >= len(category_ids))).any():
+        raise UserError(f'the model predicts the label {labels.max()} {where}; there are {len(category_ids)} classes')
+    masks: list = [None] * len(boxes)
+    if 'masks' in result:
+        masks = checked_rles(result['masks'], [[image['height'], image['width']]] * len(boxes),
+                             lambda i: f'predicted mask {i} {where}')
+    for box, score, label, mask in zip(boxes.tolist(), scores.tolist(), labels.tolist(), masks, strict=True):
         if category_ids[label] is not None:
-            detection = dict(image_id=result['img_id'], category_id=category_ids[label], bbox=box, score=score)
+            detection = dict(image_id=image['id'], category_id=category_ids[label], bbox=box, score=score)
             yield detection if mask is None else dict(detection, segmentation=mask)
-
-
-def _ground_truth(results: list[dict], classes: Sequence[str]) -> dict:
-    """COCO annotations from the `instances` kept with the results; label i is category id i."""
-    images = [dict(id=r['img_id'], height=r['ori_shape'][0], width=r['ori_shape'][1]) for r in results]
-    annotations = []
-    for result in results:
-        for instance in result['instances']:
-            x1, y1, x2, y2 = instance['bbox']
-            ann = dict(image_id=result['img_id'], category_id=instance['bbox_label'], bbox=[x1, y1, x2 - x1, y2 - y1],
-                       iscrowd=instance['ignore_flag'], area=(x2 - x1) * (y2 - y1))
-            if 'mask' in instance:
-                ann['segmentation'] = instance['mask']
-            annotations.append(ann)
-    categories = [dict(id=label, name=name) for label, name in enumerate(classes)]
-    return dict(images=images, annotations=annotations, categories=categories)
 
 
 def _log_table(title: str, rows: list[tuple[str, dict[str, float]]]) -> None:

@@ -122,7 +122,13 @@ def test_both_evaluators_agree(unzipped, iou_type):
 @pytest.mark.parametrize('change, message', [
     (dict(image_id=-3), r'1 image_id that .* first: \[-3\]'), (dict(category_id=1000), r'1 category_id .*\[1000\]'),
     (dict(score=None), r"entry 0 of .*results.json lacks \['score'\]"),
-    (dict(bbox=[1, 2]), 'entry 0 of .* width, height'),
+    (dict(image_id=[]), r"1 image_id .*first: \['\[\]'"),
+    (dict(score=float('nan')), 'entry 0 .* has the score nan'), (dict(score='0.5'), "entry 0 .* has the score '0.5'"),
+    (dict(score=True), 'has the score True'), (dict(score=10 ** 400), 'entry 0 of .* has the score 1000'),
+    (dict(bbox=[1, 2]), r'entry 0 of .* has bbox \[1, 2\].* width, height'),
+    (dict(bbox=[1, 2, 3, float('inf')]), 'entry 0 .* finite'), (dict(bbox=[1, 2, -3, 4]), 'entry 0 .* not negative'),
+    (dict(bbox=[1, 2, None, 4]), 'entry 0 .* finite'), (dict(bbox='1234'), "entry 0 .* has bbox '1234'"),
+    (dict(bbox=7), 'entry 0 .* has bbox 7'), (dict(bbox=[1, 2, 3, True]), 'entry 0 .* has bbox'),
     (dict(segmentation=[[1, 2]]), 'entry 0 of .* must be an RLE'),
     (dict(segmentation=dict(size=[1, 1], counts='1')), 'entry 1 of .* lacks .*segmentation'),
 ])
@@ -134,8 +140,21 @@ def test_mistakes_are_named(evaluate, unzipped, tmp_path, change, message):
         evaluate(annotated(unzipped, 'val2014_100'), write(tmp_path / 'results.json', results))
 
 
+@pytest.mark.parametrize('rle, message', [
+    (dict(size=[427, 640]), 'must be an RLE'), (dict(size=[0, 0], counts=''), r'size \[0, 0\]'),
+    (dict(size=[640, 427], counts=[427 * 640]), 'the two are swapped'), (dict(counts='111'), 'cover 3 pixels'),
+    (dict(counts='`'), 'cut short'), (dict(counts=[427 * 640 + 1, -1]), 'whole numbers')])
+def test_masks_that_would_crash_the_evaluators_are_named(evaluate, unzipped, tmp_path, rle, message):
+    path = annotated(unzipped, 'val2017_2')
+    results = list(perfect_masks(path))
+    results[1]['segmentation'] = {'size': [427, 640], **rle}
+    with pytest.raises(ValueError, match=f'segmentation of entry 1 of .*masks.json.*{message}'):
+        evaluate(path, write(tmp_path / 'masks.json', results))
+
+
 @pytest.mark.parametrize('text, message', [
-    ('[{"image_id": 1,', 'broken or cut short'), ('', 'is empty'), ('[]', 'no detections'), ('{}', 'holds a dict')])
+    ('[{"image_id": 1,', 'broken or cut short'), ('', 'is empty'), ('[]', 'no detections'), ('{}', 'holds a dict'),
+    ('[' * 100000, 'broken'), ('[7]', 'entry 0 of .* lacks'), ('[NaN]', 'entry 0 of .* lacks')])
 def test_broken_files(evaluate, unzipped, tmp_path, text, message):
     (tmp_path / 'results.json').write_text(text)
     with pytest.raises(ValueError, match=message):
