@@ -1,11 +1,12 @@
 """CocoDataset: COCO-format instance annotations."""
+import itertools
 import logging
-import os.path as osp
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
+import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
@@ -13,9 +14,11 @@ from torch.utils.data import get_worker_info
 from mmdet.errors import UserError
 from mmdet.registry import DATASETS
 
+from .annotations import read_annotations
 from .classes import class_names, labels_by_name, one_id_a_name, shown_names
 from .coco_classes import COCO_CLASSES, COCO_PALETTE
-from .coco_json import read_coco_json
+from .coco_images import CocoImages
+from .learnable import learnable_objects
 
 
 @DATASETS.register_module()
@@ -32,9 +35,10 @@ class CocoDataset(BaseDataset):
             data_prefix=dict(img=folder), filter_cfg=dict(filter_empty_gt=bool, min_size=pixels), pipeline, test_mode.
 
     Raises:
-        FileNotFoundError, ValueError: see read_coco_json; also when no class or no image is left.
+        FileNotFoundError, ValueError: see read_annotations; also when no class, object or image is left.
     """
     METAINFO = dict(classes=COCO_CLASSES, palette=COCO_PALETTE)
+    _fully_initialized: bool = False
 
     def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *args: Any,
                  backend_args: dict | None = None, **kwargs: Any):
@@ -55,17 +59,40 @@ class CocoDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read `ann_file`: one dict an image with img_path, img_id, height, width and its `instances`."""
-        data = read_coco_json(self.ann_file, self.backend_args, self.test_mode)
-        label_of = self._match_classes(data['categories'], Counter(ann['category_id'] for ann in data['annotations']))
-        annotations: dict[int, list[dict]] = defaultdict(list)
-        for ann in data['annotations']:
-            if ann['category_id'] in label_of:
-                annotations[ann['image_id']].append(ann)
-        self._annotated: set[int] | None = set(annotations)  # for filter_data
-        folder = self.data_prefix.get('img', self.data_prefix.get('img_path', ''))
-        return [dict(img_path=osp.join(folder, image['file_name']), img_id=image['id'], height=image['height'],
-                     width=image['width'], instances=_instances(annotations[image['id']], image, label_of))
-                for image in data['images']]
+        return list(self._read_images())
+
+    def full_init(self) -> None:
+        """Read and filter the annotations."""
+        overridden = any(getattr(type(self), name) is not getattr(CocoDataset, name)
+                         for name in ('load_data_list', 'filter_data'))
+        if self._fully_initialized or overridden:  # a subclass may change the dicts, so it gets all of them
+            return super().full_init()
+        self.serialize_data = False  # the table behind CocoImages is shared as it is
+        self.data_list: Sequence[dict] = self._read_images()
+        self.data_list = self.filter_data()
+        if self._indices is not None:
+            self.data_list = self._get_unserialized_subset(self._indices)
+        self._fully_initialized = True
+
+    def get_data_info(self, idx: int) -> dict:
+        if not isinstance(self.data_list, CocoImages):
+            return super().get_data_info(idx)
+        return dict(self.data_list[idx], sample_idx=idx if idx >= 0 else len(self) + idx)
+
+    def _get_unserialized_subset(self, indices: Sequence[int] | int) -> Sequence[dict]:
+        if isinstance(self.data_list, CocoImages) and isinstance(indices, Sequence):
+            return self.data_list[np.array(indices, np.int64)]
+        return super()._get_unserialized_subset(indices)
+
+    def _read_images(self) -> CocoImages:
+        table = read_annotations(self.ann_file, self.backend_args, self.test_mode)
+        categories = table.categories
+        counts = np.bincount(table.category, minlength=len(categories)).tolist()
+        label_of = self._match_classes(categories, Counter({category['id']: count for category, count
+                                                            in zip(categories, counts, strict=True)}))
+        labels = np.array([label_of.get(category['id'], -1) for category in categories], np.int64)
+        kept = learnable_objects(table, labels, None if self.test_mode else self.ann_file)
+        return CocoImages(table, self.data_prefix.get('img', self.data_prefix.get('img_path', '')), labels, kept)
 
     def _match_classes(self, categories: list[dict], objects: Mapping[Any, int]) -> dict[Any, int]:
         """Label of each category id; `objects` counts the annotations of each. Sets the classes of the data set."""
@@ -87,20 +114,24 @@ class CocoDataset(BaseDataset):
                       'current', logging.WARNING)
         return labels
 
-    def filter_data(self) -> list[dict]:
+    def filter_data(self) -> Sequence[dict]:
         """Drop the images that filter_cfg rules out, except in test mode."""
-        cfg = self.filter_cfg or {}
-        annotated, self._annotated = self._annotated or set(), None
+        cfg, images = self.filter_cfg or {}, self.data_list
         if self.test_mode or not cfg:
-            return self.data_list
-        min_size, filter_empty = cfg.get('min_size', 0), cfg.get('filter_empty_gt', False)
-        kept = [info for info in self.data_list if min(info['width'], info['height']) >= min_size
-                and (info['img_id'] in annotated or not filter_empty)]
-        if not kept:
-            raise UserError(f'filter_cfg={dict(cfg)} leaves none of the {len(self.data_list)} images of '
-                             f'{self.ann_file}; {len(annotated)} have annotations of the classes '
-                             f'{self._metainfo["classes"]}')
-        return kept
+            return images
+        if isinstance(images, CocoImages):
+            sizes, num_instances = images.sizes, images.num_instances
+        else:
+            sizes = np.array([(info['height'], info['width']) for info in images]).reshape(-1, 2)
+            num_instances = np.array([len(info['instances']) for info in images])
+        kept = sizes.min(axis=1) >= cfg.get('min_size', 0)
+        if cfg.get('filter_empty_gt', False):
+            kept &= num_instances > 0
+        if not kept.any():
+            raise UserError(f'filter_cfg={dict(cfg)} leaves none of the {len(images)} images of {self.ann_file}; '
+                            f'{np.count_nonzero(num_instances)} have annotations of the classes '
+                            f'{self._metainfo["classes"]}')
+        return images[kept] if isinstance(images, CocoImages) else list(itertools.compress(images, kept))
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of the instances of an image (what ClassBalancedDataset asks)."""
@@ -114,19 +145,3 @@ class CocoDataset(BaseDataset):
 
 def _palette(number: int) -> list[tuple[int, int, int]]:
     return [COCO_PALETTE[i % len(COCO_PALETTE)] for i in range(number)]
-
-
-def _instances(annotations: list[dict], image: dict, label_of: dict[int, int]) -> list[dict]:
-    """The annotations a detector can learn from or ignores, by mmdetection's rules: boxes xyxy, crowds flagged."""
-    instances = []
-    for ann in annotations:
-        x, y, width, height = ann['bbox']
-        inside = x < image['width'] and y < image['height'] and x + width > 0 and y + height > 0
-        if ann.get('ignore') or not inside or width < 1 or height < 1 or ann['area'] <= 0:
-            continue
-        instance = dict(bbox=[x, y, x + width, y + height], bbox_label=label_of[ann['category_id']],
-                        ignore_flag=int(bool(ann['iscrowd'])))
-        if ann.get('segmentation'):
-            instance['mask'] = ann['segmentation']
-        instances.append(instance)
-    return instances

@@ -41,6 +41,67 @@ def test_annotations_nobody_can_learn_from_are_left_out(tiny):
     assert [i['bbox'] for i in CocoDataset(**tiny.config()).get_data_info(2)['instances']] == [[-9, 5, 1, 13]]
 
 
+def test_what_is_left_out_is_counted_by_reason(tiny, log):
+    square = tiny.square
+    tiny.data['annotations'] += [
+        square(100, 30, 2, [60, 5, 5, 5]), square(101, 30, 2, [5, -5, 5, 5]), square(102, 30, 2, [5, 5, 0.5, 9]),
+        dict(square(103, 30, 2, [5, 5, 9, 9]), area=0), dict(square(104, 30, 2, [5, 5, 9, 9]), ignore='1'),
+        square(105, 30, 2, [0.1, 0.2, 0.5, 0.25]), dict(square(106, 20, 2, [5, 5, 9, 9]), segmentation=[[1, 2, 3, 4]])]
+    tiny.save()
+    dataset = CocoDataset(**tiny.config(metainfo=dict(classes=('acorn', 'cedar')),
+                                        filter_cfg=dict(filter_empty_gt=True)))
+    assert ('ann.json: 7 of 12 objects are left out: 1 of other classes, 1 marked "ignore", 1 with boxes within 0..1 '
+            '(are they normalized? COCO boxes are in pixels), 2 outside of the image, 1 with boxes less than a pixel '
+            'wide or high, 1 of area 0') in log.text
+    assert 'ann.json: 1 objects have no polygon of 3 points or more' in log.text
+    assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == [10, 20, 40]  # 30 has nothing left
+    log.clear()
+    assert len(CocoDataset(**tiny.config(test_mode=True))) == 4 and 'left out' not in log.text
+
+
+def test_nothing_left_to_learn(tiny):
+    for ann in tiny.data['annotations']:
+        ann['bbox'] = [side / 100 for side in ann['bbox']]
+    tiny.save()
+    with pytest.raises(ValueError, match=r'ann\.json: nothing is left to learn. All 5 objects.* 5 with boxes within 0'):
+        CocoDataset(**tiny.config())
+    assert len(CocoDataset(**tiny.config(test_mode=True))) == 4
+
+
+def test_subset(tiny):
+    dataset = CocoDataset(**tiny.config(serialize_data=True))
+    ids = lambda data: [data.get_data_info(i)['img_id'] for i in range(len(data))]  # noqa: E731
+    assert ids(dataset.get_subset([2, 0, 2])) == [30, 10, 30] and ids(dataset.get_subset(-1)) == [40]
+    assert dataset.get_data_info(-1)['sample_idx'] == 3 and ids(dataset) == [10, 20, 30, 40]
+    dataset.get_subset_(2)
+    assert ids(dataset) == [10, 20]
+
+
+def test_a_subclass_may_change_what_is_loaded(tiny):
+    class Marked(CocoDataset):
+        def load_data_list(self):
+            infos = super().load_data_list()
+            for info in infos:
+                info['mark'] = info['img_id'] + 1
+            return infos[1:]
+    dataset = Marked(**tiny.config(filter_cfg=dict(filter_empty_gt=True)))
+    assert [dataset.get_data_info(i)['mark'] for i in range(len(dataset))] == [21, 41]
+    with pytest.raises(ValueError, match='none of the 3 images'):
+        Marked(**tiny.config(filter_cfg=dict(min_size=500)))
+
+
+def test_file_names_of_windows(tiny):
+    (tiny.root / 'images/back\\slash.png').write_bytes(b'')
+    (tiny.root / 'images/a').mkdir()
+    (tiny.root / 'images/a/b.png').write_bytes(b'')
+    for image, name in zip(tiny.data['images'], ('a\\b.png', 'back\\slash.png', 'no\\file.png'), strict=False):
+        image['file_name'] = name
+    tiny.save()
+    dataset = CocoDataset(**tiny.config())
+    assert [dataset.get_data_info(i)['img_path'].partition('images/')[2] for i in range(3)] == \
+        ['a/b.png', 'back\\slash.png', 'no\\file.png']
+
+
 def test_filter_cfg(tiny):
     def ids(**kwargs):
         dataset = CocoDataset(**tiny.config(**kwargs))
@@ -161,10 +222,10 @@ def test_a_real_file(tmp_path):
     assert all(isinstance(i['mask'], dict) == bool(i['ignore_flag']) for i in instances)
 
 
-def test_annotations_are_serialised_for_the_workers(tiny):
+def test_workers_get_equal_images(tiny):
     dataset = CocoDataset(**tiny.config())
-    assert dataset.data_list == [] and dataset.data_bytes.dtype == 'uint8'
-    assert pickle.loads(pickle.dumps(dataset)).get_data_info(1) == dataset.get_data_info(1)
+    copied = pickle.loads(pickle.dumps(dataset))
+    assert [copied.get_data_info(i) for i in range(4)] == [dataset.get_data_info(i) for i in range(4)]
 
 
 @pytest.mark.parametrize('start', ['fork', CONTEXT.get_start_method()])

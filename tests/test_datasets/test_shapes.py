@@ -8,7 +8,7 @@ import pytest
 from mmengine.fileio import load
 from pycocotools import mask as mask_api
 
-from mmdet.datasets import ShapesDataset, read_coco_json
+from mmdet.datasets import ShapesDataset
 from mmdet.datasets.shapes import _annotate, make_shapes
 from mmdet.datasets.shapes_scene import LEAST_VISIBLE, SCALE, SHAPES, draw_scene, outline
 from mmdet.errors import UserError
@@ -30,7 +30,7 @@ def decode(segmentation, height, width):
 
 
 def test_holds_what_a_real_data_set_holds(root):
-    data = read_coco_json(str(root / 'annotations' / 'train.json'))
+    data = load(root / 'annotations' / 'train.json')
     annotations = data['annotations']
     objects = [a for a in annotations if not a['iscrowd']]
     assert {a['category_id'] for a in objects} == {1, 2, 3, 4, 5}

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .bitmap import BitmapMasks, crop_window, flip_axes
+from .clip import clip_polygon
 from .windows import Index, MaskWindows, positions
 
 
@@ -121,18 +122,5 @@ def _area(polygon: np.ndarray) -> float:
 
 def _clip_all(polygons: list[np.ndarray], height: int, width: int) -> list[np.ndarray]:
     """The parts of an object's polygons inside the image; one polygon without area when nothing is."""
-    clipped = [_clip(p.reshape(-1, 2), height, width).ravel() for p in polygons]
+    clipped = [clip_polygon(p.reshape(-1, 2), 0, 0, width, height).ravel() for p in polygons]
     return [p for p in clipped if len(p) >= 6] or [np.zeros(6)]
-
-
-def _clip(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Sutherland-Hodgman: a polygon (n, 2) cut to the image, one border after the other."""
-    for axis, sign, limit in ((0, 1, 0), (0, -1, -width), (1, 1, 0), (1, -1, -height)):
-        distance = sign * points[:, axis] - limit
-        following = np.roll(distance, -1)
-        crosses = (distance >= 0) != (following >= 0)
-        share = distance / np.where(crosses, distance - following, 1)
-        between = points + share[:, None] * (np.roll(points, -1, axis=0) - points)
-        keep = np.stack([distance >= 0, crosses], axis=1)  # a point inside stays; a side that crosses adds its crossing
-        points = np.stack([points, between], axis=1)[keep]
-    return points

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from pycocotools import mask as mask_api
 
+from .clip import clip_far
+
 # An integer, a slice, or integers or booleans.
 Index = int | slice | Sequence[int] | np.ndarray | torch.Tensor
 
@@ -31,8 +33,12 @@ class MaskWindows(NamedTuple):
 
     @classmethod
     def draw(cls, segmentations: Iterable[list[np.ndarray] | dict], height: int, width: int) -> 'MaskWindows':
-        """Masks from polygons (arrays x1, y1, x2, y2 ...) or compressed RLEs, pixel for pixel pycocotools'."""
-        drawn = [_rasterize(s) if isinstance(s, list) else _decode(s) for s in segmentations]
+        """Masks from polygons (arrays x1, y1, x2, y2 ...) or compressed RLEs, pixel for pixel pycocotools'.
+
+        Points outside by more than the image's longer side are cut off first.
+        """
+        drawn = [_rasterize([clip_far(p, height, width) for p in s]) if isinstance(s, list) else _decode(s)
+                 for s in segmentations]
         windows = cls.pack([piece for piece, _ in drawn], [corner for _, corner in drawn])
         return windows.shift(0, 0, height, width)
 
@@ -90,6 +96,7 @@ class MaskWindows(NamedTuple):
 
 def _rasterize(polygons: list[np.ndarray]) -> tuple[np.ndarray, tuple[int, int]]:
     """Pixels (h, w) of one object in the integer box round it, and the box's left and top."""
+    polygons = [p for p in polygons if len(p) >= 6] or [np.zeros(6)]
     fifths = [np.trunc(p.reshape(-1, 2) * 5 + 0.5) for p in polygons]  # rounded as pycocotools would, before the shift
     points = np.concatenate(fifths) / 5
     corner = np.floor(points.min(axis=0))

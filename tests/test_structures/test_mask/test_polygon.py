@@ -121,3 +121,13 @@ def test_no_masks():
     assert empty.resize((4, 5)).flip().to_ndarray().shape == (0, 4, 5)
     assert empty.areas.shape == (0,) and empty.windows.boxes.shape == (0, 4)
     assert empty.crop(np.array([1, 1, 4, 5])).to_ndarray().shape == (0, 4, 3)
+
+
+@pytest.mark.parametrize('far', [1e3, 1e5, 1e8, 1e9, 1e18, 1e300])
+def test_points_far_outside(far):
+    """A wedge from the left border that widens to `far` pixels at the right: in the image it is a half plane."""
+    wedge = [np.array([-far, 10., far, 10., far, 10 + far, -far, 10.])]
+    outside = [np.array([far, far, 2 * far, far, far, 2 * far])]
+    masks = PolygonMasks([wedge, outside, [*outside, *wedge]], 30, 40).to_ndarray()
+    assert masks[0, :10].sum() == 0 and masks[0, 10:].mean() > 0.9 and masks[1].sum() == 0
+    assert np.array_equal(masks[0], masks[2])

@@ -1,0 +1,45 @@
+"""Values that files write in several ways."""
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .schema import Id
+
+FLAGS = {'0': False, '1': True, 'false': False, 'true': True, '': False}
+
+
+def whole_number(value: int | float | str) -> int | None:
+    """A number from 1 on, also as digits in text or as 10.0; None for any other."""
+    if isinstance(value, str):
+        value = int(value) if value.strip().isdecimal() and len(value) < 20 else 0
+    return int(value) if 1 <= value < 2 ** 31 and value == int(value) else None
+
+
+def flag(value: Any) -> bool | None:
+    """What true, 1, 1.0, "1" or nothing says; None for what says neither yes nor no."""
+    if value is None or value in (0, 1):
+        return bool(value)
+    return FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def number(value: float | str | None) -> float | None:
+    """A number, also as text; NaN where there is none; None for text that is no number."""
+    try:
+        return math.nan if value is None else float(value) if math.isfinite(float(value)) else None
+    except ValueError:
+        return None
+
+
+class Positions:
+    """Where each id stands in a list. An id that is written once as 7 and once as "7" is one, if nothing else is."""
+
+    def __init__(self, ids: Sequence[Id]):
+        self.places = {value: i for i, value in enumerate(ids)}
+        as_text: dict[str, list[int]] = {}
+        for i, value in enumerate(ids):
+            as_text.setdefault(str(value), []).append(i)
+        self.places_of_text = {text: places[0] for text, places in as_text.items() if len(places) == 1}
+
+    def find(self, value: Id) -> int | None:
+        place = self.places.get(value)
+        return self.places_of_text.get(str(value)) if place is None else place
