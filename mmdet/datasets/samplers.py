@@ -21,12 +21,15 @@ class AspectRatioBatchSampler(BatchSampler):
 
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False):
         super().__init__(sampler, batch_size, drop_last)
+        self._upright: dict[int, bool] = {}  # a data set takes long to tell
 
     def __iter__(self) -> Iterator[list[int]]:
         groups: dict[bool, list[int]] = {True: [], False: []}
         for index in self.sampler:
-            info = self.sampler.dataset.get_data_info(index)
-            group = groups[info['width'] < info['height']]
+            if index not in self._upright:
+                info = self.sampler.dataset.get_data_info(index)
+                self._upright[index] = info['width'] < info['height']
+            group = groups[self._upright[index]]
             group.append(index)
             if len(group) == self.batch_size:
                 yield group.copy()

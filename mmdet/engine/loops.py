@@ -1,4 +1,5 @@
 """mmengine's loops, which here resume at any batch without loading those that were trained on before."""
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
 from mmengine.runner import Runner
 from mmengine.runner import ValLoop as _ValLoop
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import DataLoader
 
 from mmdet.errors import UserError
 from mmdet.registry import LOOPS
@@ -16,55 +17,56 @@ from .random_state import get_random_state, set_random_state
 from .running_statistics import average_running_statistics
 
 
-class SkippingBatchSampler:
-    """A batch sampler that leaves out its next `skip` batches, over several passes if they are more than one holds."""
+def build_train_dataloader(runner: Runner, dataloader: DataLoader | dict) -> Any:
+    """The loader of a training, which must hold a batch.
 
-    def __init__(self, batch_sampler: BatchSampler):
-        self.batch_sampler = batch_sampler
-        self.skip = 0
-
-    def __iter__(self) -> Iterator[list[int]]:
-        batches = iter(self.batch_sampler)
-        while self.skip and next(batches, None) is not None:
-            self.skip -= 1
-        yield from batches
-
-    def __len__(self) -> int:
-        return len(self.batch_sampler)
-
-    def __getattr__(self, name: str) -> Any:  # `sampler`, which DistSamplerSeedHook asks for
-        return getattr(self.__dict__['batch_sampler'], name)
-
-
-def skip_batches(dataloader: DataLoader, count: int) -> None:
-    """Let the next pass over `dataloader` begin behind its first `count` batches, without loading them."""
-    sampler: Any = dataloader.batch_sampler
-    if not isinstance(sampler, SkippingBatchSampler):
-        sampler = SkippingBatchSampler(sampler)
-        # DataLoader refuses the assignment to protect its workers; none run yet when training is resumed.
-        object.__setattr__(dataloader, 'batch_sampler', sampler)
-    sampler.skip = count
+    Raises:
+        UserError: it holds none.
+    """
+    loader = runner.build_dataloader(dataloader, seed=runner.seed,
+                                     diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
+    if not len(loader):
+        raise UserError(f'train_dataloader holds no batch: the data set has {len(loader.dataset)} images, and '
+                        'drop_last=True leaves out a batch that is not full. A smaller train_dataloader.batch_size or '
+                        'drop_last=False cures it')
+    return loader
 
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(_EpochBasedTrainLoop):
-    """Trains for max_epochs; resumed after the last one, it still validates, for a run stopped just before that."""
+    """Trains for max_epochs. Resumed from a checkpoint whose validation was due, it validates first."""
+    validated = False  # whether the resumed checkpoint was validated
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, *args: Any, **kwargs: Any):
+        super().__init__(runner, build_train_dataloader(runner, dataloader), *args, **kwargs)
 
     def run(self) -> nn.Module:
-        if self._epoch >= self._max_epochs and self.runner.val_loop is not None:
-            self.runner.val_loop.run()
-        return super().run()
+        self.runner.call_hook('before_train')
+        if self._epoch and self._iter == self._epoch * len(self.dataloader) and not self.validated:
+            self._validate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate_if_due()
+        self.runner.call_hook('after_train')
+        return self.runner.model
 
     def run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        done = self._iter - self._epoch * len(self.dataloader)
-        if done:
-            skip_batches(self.dataloader, done)
-        for idx, data_batch in enumerate(self.dataloader, start=done):
-            self.run_iter(idx, data_batch)
+        batches: Any = self.dataloader.batch_sampler
+        batches.epoch = self._epoch
+        batches.skip = done = self._iter - self._epoch * len(self.dataloader)
+        if done < len(self.dataloader):
+            for idx, data_batch in enumerate(self.dataloader, start=done):
+                self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        if due and self._epoch >= self.val_begin and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
 
 
 class _NotYet:
@@ -79,41 +81,44 @@ class _NotYet:
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(_IterBasedTrainLoop):
-    """Trains for max_iters, passing over the data as often as that takes."""
+    """Trains for max_iters, passing over the data as often as that takes.
+
+    Resumed from a checkpoint whose validation was due, it validates first.
+    """
+    validated = False  # whether the resumed checkpoint was validated
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, *args: Any, **kwargs: Any):
-        loader: Any = dataloader if not isinstance(dataloader, dict) else runner.build_dataloader(
-            dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
+        loader = build_train_dataloader(runner, dataloader)
         super().__init__(runner, _NotYet(loader), *args, **kwargs)
         self.dataloader = loader
 
     def run(self) -> nn.Module:
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        if self._iter:
-            skip_batches(self.dataloader, self._iter)
+        if self._iter and not self.validated:
+            self._validate_if_due()
         batches = self._endless()
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(batches))
-            self._decide_current_val_interval()
-            due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
-            if due and self._iter >= self.val_begin and self.runner.val_loop is not None:
-                self.runner.val_loop.run()
+            self._validate_if_due()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
 
     def _endless(self) -> Iterator[dict]:
-        if not len(self.dataloader):
-            raise UserError('train_dataloader holds no batch; is batch_size larger than the data set?')
-        sampler = self.dataloader.batch_sampler.sampler
-        epoch = 0
-        while True:
-            if hasattr(sampler, 'set_epoch'):
-                sampler.set_epoch(epoch)
+        batches: Any = self.dataloader.batch_sampler
+        batches.skip = self._iter
+        for batches.epoch in itertools.count():
+            if hasattr(batches.sampler, 'set_epoch'):
+                batches.sampler.set_epoch(batches.epoch)
             yield from self.dataloader
-            epoch += 1
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        if due and self._iter >= self.val_begin and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
 
 
 @LOOPS.register_module()
@@ -122,7 +127,9 @@ class ValLoop(_ValLoop):
 
     def run(self) -> dict[str, float]:
         average_running_statistics(self.runner.model)
-        state = get_random_state()
+        # A checkpoint that is written meanwhile holds them as the training left them.
+        self.runner.random_state = get_random_state()
         metrics = super().run()
-        set_random_state(state)
+        set_random_state(self.runner.random_state)
+        self.runner.random_state = None
         return metrics

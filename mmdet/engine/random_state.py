@@ -1,5 +1,7 @@
 """The state of every random generator a process draws from, in a form a checkpoint may hold."""
+import contextlib
 import random
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -27,10 +29,23 @@ def set_random_state(state: dict) -> None:
         torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
-def gather_random_states() -> list[dict]:
-    """The states of all processes, by rank. Every process must call it."""
+@contextlib.contextmanager
+def host_generators_kept() -> Iterator[None]:
+    """Put the generators on the host back, in the end, to where they are now."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def gather_random_states(own: dict | None = None) -> list[dict]:
+    """The states of all processes, by rank; of this one `own`, else today's. Every process must call it."""
+    own = own or get_random_state()
     if not dist.is_initialized():
-        return [get_random_state()]
+        return [own]
     states: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(states, get_random_state())
+    dist.all_gather_object(states, own)
     return states

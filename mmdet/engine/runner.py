@@ -30,14 +30,16 @@ from .cuda_graph import use_cuda_graphs
 from .distributed import device_type, start_process_group, unwrap
 from .fused_optimizer import choose_kernel, keep_kernel
 from .kept_memory import keep_freed_memory
-from .loops import EpochBasedTrainLoop
 from .machine import describe_machine
-from .random_state import gather_random_states, set_random_state
 from .running_statistics import average_running_statistics
+from .seeded_batches import seed_batches
+from .training_state import collect_training_state, restore_training_state
 from .visual_backends import check_packages
 
 # mmengine warns the user of its own use of a class of its own, and lists every parameter with paramwise_cfg.
-NOISE = re.compile('"(FileClient|HardDiskBackend)"|^paramwise_options|is skipped since its requires_grad=False$')
+# It does not know that a checkpoint here holds the gradients accumulated so far.
+NOISE = re.compile('"(FileClient|HardDiskBackend)"|^paramwise_options|is skipped since its requires_grad=False$'
+                   '|^Resumed iteration number is not divisible by `_accumulative_counts`')
 # Hooks that every run has unless its config sets them to None.
 STANDING_HOOKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss': dict(type='CheckInvalidLossHook'),
                   'cbn': dict(type='CBNHook')}
@@ -48,6 +50,7 @@ class Runner(_Runner):
     """Takes mmengine's config and has its methods; `from_cfg(cfg).train()` and `.test()` are all that tools need."""
     _strict = False  # whether a checkpoint that does not fit the model is an error
     _loaded_meta: dict = {}
+    random_state: dict | None = None  # the training's, while a validation runs
 
     def setup_env(self, env_cfg: dict) -> None:
         keep_freed_memory()
@@ -96,6 +99,7 @@ class Runner(_Runner):
         # is resumed inside an epoch does not change what the training draws.
         loader.generator = loader.generator or torch.Generator().manual_seed(seed or 0)
         settle_metainfo(loader.dataset)
+        seed_batches(loader, seed or 0)
         return loader
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -200,27 +204,12 @@ class Runner(_Runner):
         """Go on where the checkpoint was written: weights, optimizer, schedule, place in the data, random state."""
         self._strict = True
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
-        meta = self._loaded_meta
-        loop = self.train_loop
-        if isinstance(loop, EpochBasedTrainLoop) and meta.get('epoch_length') != len(loop.dataloader):
-            # Other batches than then (or mmengine's checkpoint, which does not tell): the epoch is begun again.
-            loop._iter = loop._epoch * len(loop.dataloader)
-        sampler = loop.dataloader.batch_sampler.sampler
-        if meta.get('sampler_seed') is not None and hasattr(sampler, 'seed'):
-            sampler.seed = meta['sampler_seed']
-        states = meta.get('random_states', [])
-        if len(states) == self.world_size:
-            set_random_state(states[self.rank])
-        elif states:
-            self.logger.warning(f'{filename} was written by {len(states)} processes, these are {self.world_size}: '
-                                'the random numbers will differ from those of an unbroken run')
+        restore_training_state(self, self._loaded_meta, filename)
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
         """Write a checkpoint that is never half there. Every process must call it, rank 0 writes."""
         average_running_statistics(self.model)
-        loop = self.train_loop
-        meta = {**(meta or {}), 'epoch_length': len(loop.dataloader), 'random_states': gather_random_states(),
-                'sampler_seed': getattr(loop.dataloader.batch_sampler.sampler, 'seed', None)}
+        meta = {**(meta or {}), **collect_training_state(self)}
         if not isinstance(get_file_backend(out_dir), LocalBackend):
             super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
             return
