@@ -18,12 +18,14 @@ import time
 from pathlib import Path
 
 import torch
+from mmengine.logging import HistoryBuffer
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / 'test_engine')]
 
 from warm_process import Script  # noqa: E402
 
+import mmdet.engine  # noqa: E402, F401  (knows mmengine's histories)
 from mmdet.checkpoints import read_checkpoint  # noqa: E402
 
 BY_ITERATION = {'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1, by_epoch=False, max_keep_ckpts=2)}
@@ -122,7 +124,7 @@ def differences(one, other, where=''):
         else:
             for i, pair in enumerate(zip(one, other, strict=True)):
                 yield from differences(*pair, f'{where}.{i}')
-    elif hasattr(one, 'data') and hasattr(one, '_statistics_methods'):  # HistoryBuffer
+    elif isinstance(one, HistoryBuffer):
         if one.data[0].tolist() != other.data[0].tolist():
             yield where
     elif isinstance(one, torch.Tensor):

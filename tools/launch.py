@@ -1,15 +1,20 @@
 """torchrun with what mmdetection's scripts expect: launch.py PROCESSES SCRIPT ARGUMENTS.
 
-NNODES, NODE_RANK, MASTER_ADDR and PORT place the processes; one machine without PORT takes a free port.
+NNODES, NODE_RANK, MASTER_ADDR and PORT place the processes; one machine without PORT takes a free port. A training
+whose process ends goes on up to MAX_RESTARTS times from its last checkpoint.
 PROCESSES counts GPUs. Where there is none it counts CPU processes, which share the cores.
 """
 import os
+import signal
 import socket
 import sys
 
 import torch
 from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+OUT_OF_MEMORY = ', perhaps because the memory of the machine was full'
 
 
 def free_port():
@@ -28,11 +33,21 @@ def main():
     threads = 1 if torch.cuda.is_available() else max(cores // int(processes), 1)
     os.environ.setdefault('OMP_NUM_THREADS', str(threads))
     os.environ.setdefault('MKL_NUM_THREADS', os.environ['OMP_NUM_THREADS'])
+    # Passed on to the processes, which need a step's time and that of a checkpoint.
+    os.environ.setdefault('PET_SIGNALS_TO_HANDLE', 'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1')
+    os.environ.setdefault('TORCH_ELASTIC_SHUTDOWN_TIMEOUT', '300')
     try:
         run.main([f'--nnodes={nodes}', f'--node-rank={os.environ.get("NODE_RANK", "0")}',
                   f'--master-addr={os.environ.get("MASTER_ADDR", "127.0.0.1")}', f'--master-port={port}',
-                  f'--nproc-per-node={processes}', *script])
-    except ChildFailedError as error:  # the process has said why
+                  f'--nproc-per-node={processes}', f'--max-restarts={os.environ.get("MAX_RESTARTS", "0")}', *script])
+    except SignalException as error:
+        sys.exit(130 if error.sigval == signal.SIGINT else 75)
+    except ChildFailedError as error:
+        for rank, failure in sorted(error.failures.items()):
+            if failure.exitcode < 0:  # else the process has said why
+                print(f'error: process {rank} of this run (process id {failure.pid}) was ended by signal '
+                      f'{-failure.exitcode} ({signal.Signals(-failure.exitcode).name})'
+                      f'{OUT_OF_MEMORY if failure.exitcode == -signal.SIGKILL else ""}', file=sys.stderr)
         sys.exit(next((failure.exitcode for failure in error.failures.values() if failure.exitcode > 0), 1))
 
 

@@ -3,6 +3,7 @@ import argparse
 
 from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run
 from mmdet.engine.norm_option import NORMS, apply_norm
+from mmdet.engine.restart import restarted
 from mmdet.errors import UserError
 from mmdet.registry import RUNNERS
 from mmdet.utils import register_all_modules
@@ -37,6 +38,8 @@ def main():
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise UserError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {args.config} lacks')
         cfg.auto_scale_lr.enable = True
+    if restarted(cfg.work_dir):
+        args.resume = 'auto'
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

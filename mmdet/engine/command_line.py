@@ -43,10 +43,12 @@ def plain_errors() -> Iterator[None]:
     """End the program with one clear message, without a traceback, when the error is a mistake of the user.
 
     Those are UserError, of this process or of a loader's worker, and files that cannot be opened. Any other error shows
-    its traceback, and so do all with MMDET_TRACEBACK=1.
+    its traceback, and so do all with MMDET_TRACEBACK=1. After Ctrl-C the exit status is 130.
     """
     try:
         yield
+    except KeyboardInterrupt:  # a training has said how to go on
+        sys.exit(130)
     except Exception as error:
         message = user_mistake(error)
         if message is None or os.environ.get(TRACEBACK):

@@ -4,14 +4,17 @@ import datetime
 import os
 import subprocess
 import time
-from typing import cast
+from typing import Any, cast
 
 import torch
 from mmengine.model import is_model_wrapper
 from torch import distributed as dist
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 
 from mmdet.errors import UserError
+
+from .peers import meet_peers
 
 # What each launcher calls a process's rank, their number, and its rank on its own machine.
 VARIABLES = {
@@ -51,17 +54,20 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_slurm_host() if launcher == 'slurm' else '127.0.0.1'
     os.environ['MASTER_PORT'] = str(port or os.environ.get('MASTER_PORT', 29500))
-    limit = None if timeout is None else datetime.timedelta(seconds=timeout)
+    kwargs: dict[str, Any] = {} if timeout is None else dict(timeout=datetime.timedelta(seconds=timeout))
+    store = next(rendezvous('env://', **kwargs))[0]
+    kwargs.update(store=store, rank=int(rank), world_size=int(world_size))
     if device_type() == 'cuda':
         gpus = torch.cuda.device_count()
         if int(local_rank) >= gpus:
             raise UserError(f'process {local_rank} of this machine has no GPU: there are {gpus}. Start at most that '
                              'many processes, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to run on the CPU')
         torch.cuda.set_device(int(local_rank))
-        dist.init_process_group(backend, timeout=limit)
+        dist.init_process_group(backend, **kwargs)
     else:
-        dist.init_process_group('gloo', timeout=limit)
+        dist.init_process_group('gloo', **kwargs)
         atexit.register(_leave)
+    meet_peers(store)
 
 
 def _leave() -> None:

@@ -1,4 +1,5 @@
 """The Runner: mmengine's, on any number of CPU processes or GPUs, with exact resume and named misfits."""
+import contextlib
 import functools
 import inspect
 import os
@@ -28,8 +29,10 @@ from mmdet.registry import RUNNERS
 from . import classes
 from .cuda_graph import use_cuda_graphs
 from .distributed import device_type, start_process_group, unwrap
+from .failures import named_failures
 from .fused_optimizer import choose_kernel, keep_kernel
 from .kept_memory import keep_freed_memory
+from .loader_workers import prepare_workers
 from .machine import describe_machine
 from .running_statistics import average_running_statistics
 from .seeded_batches import seed_batches
@@ -42,7 +45,7 @@ NOISE = re.compile('"(FileClient|HardDiskBackend)"|^paramwise_options|is skipped
                    '|^Resumed iteration number is not divisible by `_accumulative_counts`')
 # Hooks that every run has unless its config sets them to None.
 STANDING_HOOKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss': dict(type='CheckInvalidLossHook'),
-                  'cbn': dict(type='CBNHook')}
+                  'cbn': dict(type='CBNHook'), 'stop': dict(type='StopHook')}
 
 
 @RUNNERS.register_module()
@@ -100,6 +103,7 @@ class Runner(_Runner):
         loader.generator = loader.generator or torch.Generator().manual_seed(seed or 0)
         settle_metainfo(loader.dataset)
         seed_batches(loader, seed or 0)
+        prepare_workers(loader)
         return loader
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -140,13 +144,19 @@ class Runner(_Runner):
         check_packages(visualizer)
         return super().build_visualizer(visualizer)
 
+    def train(self) -> nn.Module:
+        with named_failures(), contextlib.ExitStack() as self.at_end:
+            return super().train()
+
     def test(self) -> dict[str, float]:
         self._strict = True
-        return super().test()
+        with named_failures():
+            return super().test()
 
     def val(self) -> dict[str, float]:
         self._strict = True
-        return super().val()
+        with named_failures():
+            return super().val()
 
     def _init_model_weights(self) -> None:
         if self.resume_from is None:  # the checkpoint holds every weight: no need for the pretrained ones
@@ -208,17 +218,22 @@ class Runner(_Runner):
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
         """Write a checkpoint that is never half there. Every process must call it, rank 0 writes."""
+        self.call_hook('before_checkpoint')  # in every process; before_save_checkpoint comes in the first one alone
         average_running_statistics(self.model)
         meta = {**(meta or {}), **collect_training_state(self)}
         if not isinstance(get_file_backend(out_dir), LocalBackend):
             super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
             return
         unfinished = Path(out_dir, f'.{filename}.part')
-        super().save_checkpoint(out_dir, unfinished.name, *args, meta=meta, **kwargs)
-        if is_main_process():
-            with open(unfinished, 'rb') as file:
-                os.fsync(file.fileno())
-            unfinished.replace(Path(out_dir, filename))
+        try:
+            super().save_checkpoint(out_dir, unfinished.name, *args, meta=meta, **kwargs)
+            if is_main_process():
+                with open(unfinished, 'rb') as file:
+                    os.fsync(file.fileno())
+                unfinished.replace(Path(out_dir, filename))
+        except OSError:  # a full disk
+            unfinished.unlink(missing_ok=True)
+            raise
 
     def _log_env(self, env_cfg: dict) -> None:
         # mmengine's report imports distutils, which Python 3.12 no longer has.

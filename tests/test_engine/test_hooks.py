@@ -43,13 +43,13 @@ def test_num_classes_are_checked_unless_the_config_says_no(tmp_path):
 
 
 def test_invalid_loss_names_term_and_image():
-    hook = CheckInvalidLossHook(interval=2)
-    outputs = dict(loss=torch.tensor(float('nan')), loss_mask=torch.tensor(float('nan')), loss_cls=torch.tensor(1.))
-    batch = dict(data_samples=[DetDataSample(metainfo=dict(img_path='a.jpg'))])
-    hook.after_train_iter(SimpleNamespace(iter=0), 0, batch, outputs)  # not looked at
-    with pytest.raises(ValueError, match='iteration 2: loss, loss_mask.*a.jpg.*lr'):
-        hook.after_train_iter(SimpleNamespace(iter=1), 1, batch, outputs)
-    hook.after_train_iter(SimpleNamespace(iter=1), 1, batch, dict(loss=1.5))
+    hook = CheckInvalidLossHook(interval=3)
+    bad = dict(loss=torch.tensor(float('nan')), loss_mask=torch.tensor(float('nan')), loss_cls=torch.tensor(1.))
+    batches = [dict(data_samples=[DetDataSample(metainfo=dict(img_path=f'{name}.jpg'))]) for name in 'abc']
+    hook.after_train_iter(SimpleNamespace(iter=0), 0, batches[0], dict(loss=torch.tensor(1.5)))
+    hook.after_train_iter(SimpleNamespace(iter=1), 1, batches[1], bad)  # not looked at
+    with pytest.raises(ValueError, match='iteration 2: loss, loss_mask. Images of this batch: b.jpg.*lr'):
+        hook.after_train_iter(SimpleNamespace(iter=2), 2, batches[2], bad)
 
 
 def test_memory_is_logged(tmp_path):

@@ -25,15 +25,9 @@ class CBNHook(Hook):
     def __init__(self) -> None:
         self._gathered: list[dict] | None = []
 
-    def before_run(self, runner: Runner) -> None:
-        if not (dist.is_initialized() and dist.get_world_size() > 1 and _norms(runner)):
-            return
-        save_checkpoint = runner.save_checkpoint
-
-        def save_with_histories(*args: Any, **kwargs: Any) -> None:  # the hooks of a save run on rank 0 alone
+    def before_checkpoint(self, runner: Runner) -> None:
+        if dist.is_initialized() and dist.get_world_size() > 1 and _norms(runner):
             self._gathered = self._gather(runner)
-            save_checkpoint(*args, **kwargs)
-        runner.save_checkpoint = save_with_histories
 
     def before_train(self, runner: Runner) -> None:
         for layer in _norms(runner):
