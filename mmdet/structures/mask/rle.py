@@ -74,11 +74,11 @@ def _compress(counts: Any, size: Sequence[int], i: int, name: Callable[[int], st
 
 
 class _Runs(NamedTuple):
-    """The runs of N texts, one after the other."""
-    lengths: np.ndarray      # (R,) int64
-    totals: np.ndarray       # (N,) pixels that a text covers
-    with_empty: np.ndarray   # (N,) bool, whether a run other than the first has length 0
+    """The runs of N texts: two a row, each text beginning a row of its own. What a last row lacks is 0."""
+    lengths: np.ndarray      # (R, 2) int32: pycocotools wraps at 2 ** 32, too
+    first: np.ndarray        # (N + 1,) row in which each text begins
     unreadable: np.ndarray   # (N,) bool
+    with_empty: np.ndarray   # (N,) bool, whether a run other than the first has length 0
 
     @classmethod
     def read(cls, texts: Sequence[bytes]) -> '_Runs':
@@ -91,32 +91,51 @@ class _Runs(NamedTuple):
         is_last[text_ends] = True
         number_ends = np.flatnonzero(is_last)
         sizes = np.diff(number_ends, prepend=-1)
-        lengths = (codes[number_ends] & 31).astype(np.int64)
-        lengths -= (lengths & 16) << 1
-        longer = np.arange(len(sizes))
+        numbers = (codes[number_ends] & 31).astype(np.int32)
+        numbers -= (numbers & 16) << 1
+        longer = np.flatnonzero(sizes > 1)
         for k in range(1, _LONGEST):
-            longer = longer[sizes[longer] > k]
-            lengths[longer] = (lengths[longer] << 5) + (codes[number_ends[longer] - k] & 31)
-        first = np.concatenate([[0], np.searchsorted(number_ends, ends)])
-        places = np.arange(len(lengths)) - np.repeat(first[:-1], np.diff(first))
-        for start in (1, 2):  # from the fourth number on each is a difference to the last but one
-            chain = np.flatnonzero((places & 1 == start & 1) & (places > 0))
-            lengths[chain] = _sums(lengths[chain], places[chain] == start)
-        bad = np.concatenate([np.flatnonzero(codes > 63), unfinished, number_ends[(sizes > _LONGEST) | (lengths < 0)]])
+            numbers[longer] = (numbers[longer] << 5) + (codes[number_ends[longer] - k] & 31)
+            longer = longer[sizes[longer] > k + 1]
+        counts = np.diff(np.searchsorted(number_ends, ends), prepend=0)
+        lengths, first = _undo_differences(numbers, counts)
+        flat = lengths.reshape(-1)
         unreadable = np.zeros(len(texts), bool)
-        unreadable[np.searchsorted(ends, bad, side='right')] = True
-        return cls(lengths, _parts(lengths, first), _parts((lengths == 0) & (places > 0), first) > 0, unreadable)
+        unreadable[np.searchsorted(ends, np.concatenate([np.flatnonzero(codes > 63), unfinished, number_ends[longer]]),
+                                   side='right')] = True
+        unreadable[np.searchsorted(first, np.flatnonzero(flat < 0) // 2, side='right') - 1] = True
+        with_empty = np.zeros(len(texts), bool)
+        empty = np.setdiff1d(np.flatnonzero(flat == 0), np.concatenate([
+            2 * first[:-1], 2 * first[1:][counts % 2 == 1] - 1]))  # neither the first run nor what is no run
+        with_empty[np.searchsorted(first, empty // 2, side='right') - 1] = True
+        return cls(lengths, first, unreadable, with_empty)
+
+    @property
+    def totals(self) -> np.ndarray:
+        """Pixels that each text covers, (N,)."""
+        return _parts(self.lengths[:, 0].astype(np.int64) + self.lengths[:, 1], self.first)
+
+
+def _undo_differences(numbers: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`lengths` and `first` of _Runs. From the fourth number of a text on each is a difference to the last but one."""
+    first = np.concatenate([[0], np.cumsum((counts + 1) // 2)])
+    place = np.arange(len(numbers)) + np.repeat(2 * first[:-1] - np.cumsum(counts) + counts, counts)
+    lengths = np.zeros((first[-1], 2), np.int32)
+    lengths.reshape(-1)[place] = numbers
+    starts = first[:-1][counts > 0]
+    alone = lengths[starts, 0]
+    lengths[starts, 0] = 0
+    np.cumsum(lengths, axis=0, dtype=np.int32, out=lengths)
+    before = np.concatenate([np.zeros((1, 2), np.int32), lengths[starts[1:] - 1]])[:len(starts)]
+    lengths -= np.repeat(before, np.diff(first)[counts > 0], axis=0)
+    lengths[starts, 0] = alone
+    lengths[first[1:][counts % 2 == 1] - 1, 1] = 0
+    return lengths, first
 
 
 def _parts(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Sums from each of `first` to the next."""
     return np.diff(np.concatenate([[0], np.cumsum(values)])[first])
-
-
-def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Cumulative sums that begin anew where `starts` says so."""
-    sums = np.cumsum(values)
-    return sums - (sums - values)[starts][np.cumsum(starts) - 1]
 
 
 def _chunks(texts: list[bytes]) -> list[slice]:
@@ -133,7 +152,7 @@ def _fault(text: bytes, size: Sequence[int]) -> str:
         return 'its counts are cut short: they end within a number'
     runs = _Runs.read([text])
     if runs.unreadable[0]:
-        return f'its counts are damaged: run {int(np.argmax(runs.lengths < 0))} is negative or too large'
+        return f'its counts are damaged: run {int(np.argmax(runs.lengths.ravel() < 0))} is negative or too large'
     return _misfit(runs.totals[0], size)
 
 
