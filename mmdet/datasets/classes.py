@@ -74,10 +74,10 @@ def one_id_a_name(categories: Sequence[Mapping], source: str) -> dict[Any, Any]:
     return ids
 
 
-def with_classes(dataset: Mapping, meta: Mapping, place: str) -> Mapping:
+def with_classes(dataset: Mapping, meta: Mapping, place: str | None = None) -> Mapping:
     """The config of a data set, its classes those of the metainfo `meta`; so are those inside RepeatDataset and others.
 
-    `place` is what to call it in a warning, for the case that it names classes of its own.
+    `place` is what to call it in a warning, for the case that it names classes of its own; None where that is known.
     """
     if 'dataset' in dataset:
         return {**dataset, 'dataset': with_classes(dataset['dataset'], meta, place)}
@@ -90,7 +90,7 @@ def with_classes(dataset: Mapping, meta: Mapping, place: str) -> Mapping:
     own = dataset.get('metainfo') or {}
     classes = meta['classes']
     stated = load_metainfo(own)['classes'] if 'classes' in own else classes
-    if tuple(stated) != tuple(classes):
+    if place and tuple(stated) != tuple(classes):
         print_log(f'{place}: metainfo.classes has {shown_names(stated)}, the training {shown_names(classes)}. Labels '
                   "are matched by name and follow the training's order.", 'current', logging.WARNING)
     palette = {'palette': meta['palette']} if isinstance(meta.get('palette'), (list, tuple)) else {}

@@ -38,3 +38,8 @@ class ConcatDataset(_ConcatDataset):
         self._fully_initialized = False
         self.full_init()
         self._metainfo = {**metas[0], 'cumulative_sizes': self.cumulative_sizes}  # for MultiDatasetsEvaluator
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the instances of an image (what ClassBalancedDataset asks)."""
+        which, place = self._get_ori_dataset_idx(idx)
+        return self.datasets[which].get_cat_ids(place)

@@ -26,7 +26,7 @@ def build_train_loop(runner: Any, build: Build, loop: Any) -> BaseLoop:
     order = places_in_checkpoint(meta['classes'], saved['classes'], source, runner.resume_from is not None)
     if order == tuple(meta['classes']):
         return built
-    runner._train_dataloader = follow(runner._train_dataloader, dict(classes=order), 'train_dataloader')
+    runner._train_dataloader = follow(runner._train_dataloader, dict(classes=order))
     built = build(loop)
     check_classes(built.dataloader.dataset, dict(classes=order), 'train_dataloader')
     return built
@@ -69,7 +69,7 @@ def start_meta(runner: Any) -> tuple[str, dict]:
     return source, saved_dataset_meta(runner.read_ahead[source], source)
 
 
-def follow(dataloader: Any, meta: Mapping, place: str) -> Any:
+def follow(dataloader: Any, meta: Mapping, place: str | None = None) -> Any:
     """The config of a loader, its data set with the classes of `meta`; what is built already stays as it is."""
     if 'classes' not in meta or not isinstance(dataloader, Mapping) or not isinstance(dataloader['dataset'], Mapping):
         return dataloader

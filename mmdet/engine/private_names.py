@@ -11,7 +11,7 @@ import mmengine
 PRIVATE_NAMES = {
     'mmengine.config:Config': ('_cfg_dict',),
     'mmengine.dataset:BaseDataset': ('_load_metainfo', '_metainfo'),
-    'mmengine.dataset:ConcatDataset': ('_fully_initialized', '_metainfo'),
+    'mmengine.dataset:ConcatDataset': ('_fully_initialized', '_get_ori_dataset_idx', '_metainfo'),
     'mmengine.dataset:RepeatDataset': ('_metainfo',),
     'mmengine.hooks:CheckpointHook': ('_save_best_checkpoint', '_save_checkpoint_with_step'),
     'mmengine.hooks:Hook': ('_after_iter',),
