@@ -75,7 +75,7 @@ def folder(tmp_path_factory):
     alike = dict(zip((1, 2, 3), CLASSES))
     files = dict(
         train=coco(WORLD, alike), same=coco(WORLD, alike), reversed=coco(WORLD, dict(zip((3, 2, 1), CLASSES[::-1]))),
-        other_ids=coco(WORLD, {70: 'pear', -1: 'plum', 0: 'apple'}, [900, -5, 0, 2 ** 40, 31]),
+        other_ids=coco(WORLD, {'x': 'pear', -1: 'plum', 0.5: 'apple'}, ['a', -5, 0, 2 ** 70, 1.5]),
         fewer=coco(WORLD, {5: 'plum', 4: 'apple'}), twice=coco(['a.png', 'c.png', 'a.png'], alike),
         more=coco(WORLD, {1: 'Pear', 2: 'apple ', 3: 'plum', 4: 'pear', 5: 'apple'}),
         merged=coco(WORLD, {0: 'apple', 1: 'apple', 2: 'plum', 3: 'pear'}),
