@@ -1,4 +1,5 @@
 """Detectors for use from Python: build one, run it on images."""
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mmengine.model import BaseModel
 
 from mmdet.checkpoints import load_weights, read_checkpoint, saved_dataset_meta
 from mmdet.datasets import CocoDataset
+from mmdet.datasets.classes import shown_names
 from mmdet.engine.config import innermost, read_config
 from mmdet.errors import UserError
 from mmdet.registry import DATASETS, MODELS, TRANSFORMS
@@ -55,7 +57,8 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | N
             print_log(f'{source}\n{checkpoint["conversion"]}', 'current')
         load_weights(model, checkpoint, strict=True, source=source)
         saved = saved_dataset_meta(checkpoint, source)
-    model.dataset_meta = _dataset_meta(config, saved)
+    head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    model.dataset_meta = _dataset_meta(config, saved, getattr(head, 'num_classes', None))
     if palette == 'coco':
         model.dataset_meta['palette'] = CocoDataset.METAINFO['palette']
     elif palette != 'none':
@@ -118,12 +121,20 @@ class TestPipeline:
         return results
 
 
-def _dataset_meta(config: Config, saved: dict) -> dict:
+def _dataset_meta(config: Config, saved: dict, num_classes: int | None) -> dict:
     """Classes and palette: the checkpoint's, else those of the config's test data."""
     dataset = innermost(config.test_dataloader.dataset) if config.get('test_dataloader') else {}
-    cls = DATASETS.get(dataset.get('type', 'CocoDataset'))
-    known = cls._load_metainfo(dataset.get('metainfo'))
-    merged = {**known, **saved}
-    if saved and 'palette' not in saved and saved.get('classes') != known.get('classes'):
-        merged['palette'] = 'random'
-    return merged
+    known = DATASETS.get(dataset.get('type', 'CocoDataset'))._load_metainfo(dataset.get('metainfo'))
+    stated = 'classes' in (dataset.get('metainfo') or {})
+    if stated and saved.get('classes', known['classes']) != known['classes']:
+        print_log(f'The config names the classes {shown_names(known["classes"])}, the checkpoint '
+                  f'{shown_names(saved["classes"])}: labels mean those of the checkpoint', 'current', logging.WARNING)
+    meta = {**known, **saved}
+    if num_classes is not None and len(meta['classes']) != num_classes:
+        print_log(f'The model has {num_classes} classes, but {len(meta["classes"])} names are known, '
+                  f'{shown_names(meta["classes"])}: predictions are called "class 0" and so on. Name the classes in '
+                  "metainfo of the config's test data set", 'current', logging.WARNING)
+        meta['classes'] = tuple(f'class {label}' for label in range(num_classes))
+    if saved.get('palette') is None and meta['classes'] != known['classes']:
+        meta['palette'] = 'random'
+    return meta

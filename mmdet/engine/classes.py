@@ -47,6 +47,10 @@ def build_test_loop(runner: Any, build: Build, loop: Any) -> BaseLoop:
     meta = training_meta(runner)
     runner._test_dataloader = follow(runner._test_dataloader, meta, 'test_dataloader')
     built = build(loop)
+    source, own = start_meta(runner)[0], getattr(built.dataloader.dataset, 'metainfo', {}).get('classes')
+    if source and own and 'classes' not in meta and 'conversion' not in runner.read_ahead[source]:
+        print_log(f'{source} does not tell its classes: its labels are taken for those of the test data set, '
+                  f'{shown_names(own)}', 'current', logging.WARNING)
     check_classes(built.dataloader.dataset, meta, 'test_dataloader')
     check_evaluated_files(built, 'test_evaluator')
     return built

@@ -60,7 +60,7 @@ def literal_config(text: str) -> dict:
 
 
 def innermost(dataset: dict) -> dict:
-    """The config of the data set itself, out of those of RepeatDataset and other wrappers."""
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
+    """The config of the data set itself, out of those of RepeatDataset and other wrappers; the first of several."""
+    while 'dataset' in dataset or dataset.get('datasets'):
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
     return dataset

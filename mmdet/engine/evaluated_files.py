@@ -16,8 +16,9 @@ def check_evaluated_files(loop: BaseLoop, place: str) -> None:
     `place` is the name of the evaluator in the config.
     """
     dataset: Any = loop.dataloader.dataset
-    metrics = loop.evaluator.metrics
-    each = hasattr(loop.evaluator, 'dataset_prefixes') and len(getattr(dataset, 'datasets', ())) == len(metrics)
+    evaluator = getattr(loop, 'evaluator', None)
+    metrics = getattr(evaluator, 'metrics', [])
+    each = hasattr(evaluator, 'dataset_prefixes') and len(getattr(dataset, 'datasets', ())) == len(metrics)
     if each and getattr(loop.dataloader.sampler, 'shuffle', False):
         raise UserError(f'{place} evaluates several data sets one after the other: their dataloader must not shuffle')
     for i, metric in enumerate(metrics):

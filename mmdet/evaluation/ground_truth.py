@@ -66,7 +66,8 @@ def seen_in_samples(results: Sequence[dict], classes: Sequence[str]) -> Seen:
             ann = dict(image_id=image_id, category_id=instance['bbox_label'], bbox=[x1, y1, x2 - x1, y2 - y1],
                        iscrowd=instance['ignore_flag'], area=(x2 - x1) * (y2 - y1))
             if 'mask' in instance:
-                ann['segmentation'] = instance['mask']
+                height, width = result['ori_shape']
+                ann['segmentation'] = instance['mask'] or dict(size=[height, width], counts=[height * width])
             annotations.append(ann)
     images = [dict(id=image_id, height=result['ori_shape'][0], width=result['ori_shape'][1])
               for image_id, result in enumerate(kept)]

@@ -52,6 +52,22 @@ def test_init_detector(folder):
     assert random.dataset_meta['classes'] == CLASSES and random.cfg.model.test_cfg.rcnn.score_thr == 0.5
 
 
+def test_names_of_the_classes(folder, log):
+    """The checkpoint's; without one the config's, if they are as many as the model has."""
+    def names(checkpoint, classes, num_classes=5):
+        cfg = Config.fromfile(folder / 'net.py')
+        inner = dict(cfg.test_dataloader.dataset, metainfo=dict(classes=classes))
+        cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[inner])
+        cfg.merge_from_dict({'model.roi_head.bbox_head.num_classes': num_classes,
+                             'model.roi_head.mask_head.num_classes': num_classes})
+        return init_detector(cfg, checkpoint).dataset_meta['classes']
+    assert names(folder / 'net.pth', ('e', 'a', 'b', 'c', 'd')) == ('a', 'b', 'c', 'd', 'e')
+    assert "names the classes 'e', 'a', 'b', 'c', 'd', the checkpoint 'a', 'b', 'c', 'd', 'e'" in log.text
+    assert names(None, ('e', 'a', 'b', 'c', 'd')) == ('e', 'a', 'b', 'c', 'd')
+    assert names(None, ('e', 'a'), 3) == ('class 0', 'class 1', 'class 2')
+    assert "3 classes, but 2 names are known, 'e', 'a'" in log.text
+
+
 @pytest.mark.parametrize('palette, first', [('coco', (220, 20, 60)), ('red', (255, 0, 0)), ('none', (230, 60, 60))])
 def test_palettes(folder, palette, first):
     assert tuple(init_detector(folder / 'net.py', palette=palette).dataset_meta['palette'][0]) == first

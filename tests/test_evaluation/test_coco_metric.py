@@ -187,6 +187,41 @@ def test_ground_truth_from_the_samples():
         run(PERFECT)
 
 
+def test_each_image_counts_once(ann_file, log):
+    """As a sampler pads them, and only those that were seen."""
+    figures = run([*PERFECT, PERFECT[0]], ann_file=ann_file, metric=['bbox', 'segm'], classwise=True)
+    assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP'] == figures['coco/acorn_precision'] == 1
+    assert '1 of 3 predictions are of an image that was seen before' in log.text
+    figures = run(PERFECT[1:], ann_file=ann_file, metric=['bbox', 'segm'], classwise=True)
+    assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP'] == 1 and figures['coco/acorn_precision'] == -1
+
+
+def test_two_pictures_of_one_name_and_their_truth():
+    """Pictures of one id differ by their path; a picture with two sets of objects is two to evaluate."""
+    box = [10, 10, 50, 50]
+    one = dict(sample(1, [[10, 10, 40, 40]], [0.9], [0]), img_path='cam1/a.png',
+               instances=[dict(bbox=box, bbox_label=0, ignore_flag=0, mask=rle([10, 10, 40, 40]))])
+    empty = dict(sample(1, [], [], []), img_path='cam2/a.png', instances=[])
+    other = dict(sample(1, [[10, 10, 40, 40]], [0.9], [1]), img_path='cam1/a.png',
+                 instances=[dict(bbox=box, bbox_label=1, ignore_flag=0, mask=[])])
+    assert set(run([one, empty, one, other], classwise=True).values()) == {1, -1}  # -1: there are none of that size
+
+
+def test_broken_predictions_are_named(ann_file):
+    def refused(match, **change):
+        bad = sample(1, [[10, 10, 40, 40]], [0.9], [0], img_path='p/1.jpg')
+        bad['pred_instances'].update(change)
+        with pytest.raises(ValueError, match=f'{match}.*p/1.jpg'):
+            run([bad], ann_file=ann_file, metric=['bbox', 'segm'])
+    refused('not finite', scores=torch.tensor([float('nan')]))
+    refused('not finite', bboxes=torch.tensor([[1, 2, float('inf'), 4]]))
+    refused('negative width', bboxes=torch.tensor([[5., 5, 4, 9]]))
+    refused('the label 2', labels=torch.tensor([2]))
+    refused('the label -1', labels=torch.tensor([-1]))
+    refused('predicted mask 0', masks=[dict(size=[100, 120], counts=b'\x31\x31')])
+    refused('predicted mask 0', masks=torch.zeros(1, 120, 100, dtype=torch.bool))
+
+
 def test_mistakes_are_named(ann_file, tmp_path):
     with pytest.raises(ValueError, match=r"metric=\('bbox', 'segm', 'proposal'\), not \['box'\]"):
         CocoMetric(metric='box')
@@ -196,6 +231,10 @@ def test_mistakes_are_named(ann_file, tmp_path):
         CocoMetric(ann_file='none.json')
     with pytest.raises(ValueError, match=r'1 image_id that .*ann\.json does not list, first: \[5\]'):
         run([*PERFECT, sample(5, [[0, 0, 9, 9]], [0.5], [0])], ann_file=ann_file)
+    with pytest.raises(ValueError, match='image id 1 is a/9.jpg in the data set and 1.jpg in .*ann.json'):
+        run([sample(1, [], [], [], img_path='a/9.jpg')], ann_file=ann_file)
+    with pytest.raises(ValueError, match='two images of the id 1: a/1.jpg and b/1.jpg.*MultiDatasetsEvaluator'):
+        run([sample(1, [], [], [], img_path=f'{folder}/1.jpg') for folder in 'ab'], ann_file=ann_file)
     with pytest.raises(ValueError, match=r"none of the classes \('oak',\).*\['acorn', 'cedar'\]"):
         run(PERFECT, classes=('oak',), ann_file=ann_file)
     with pytest.raises(ValueError, match="needs masks.*metric='bbox'"):
