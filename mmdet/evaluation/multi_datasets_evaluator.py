@@ -24,12 +24,23 @@ class MultiDatasetsEvaluator(Evaluator):
             raise UserError(f'MultiDatasetsEvaluator has {len(self.metrics)} metrics and '
                             f'dataset_prefixes={self.dataset_prefixes}: each metric needs a prefix of its own')
 
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Metainfo of the ConcatDataset."""
+        return super().dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict) -> None:
+        parts = len(meta.get('cumulative_sizes', ()))
+        if parts != len(self.metrics):
+            raise UserError(f'MultiDatasetsEvaluator has {len(self.metrics)} metrics: it needs a ConcatDataset of as '
+                            f'many data sets, and the data set has {parts or "no"} parts')
+        Evaluator.dataset_meta.fset(self, meta)
+
     def evaluate(self, size: int) -> dict[str, float]:
         """The figures of all data sets, which have `size` images together."""
-        ends = (self.dataset_meta or {}).get('cumulative_sizes', ())
-        if len(ends) != len(self.metrics):
-            raise UserError(f'MultiDatasetsEvaluator has {len(self.metrics)} metrics: it needs a ConcatDataset of as '
-                            f'many data sets, and the data set has {len(ends) or "no"} parts')
+        assert self.dataset_meta is not None
+        ends = self.dataset_meta['cumulative_sizes']
         figures: dict[str, float] = {}
         for prefix, metric, start, end in zip(self.dataset_prefixes, self.metrics, [0, *ends], ends, strict=False):
             results = collect_results(metric.results, size, metric.collect_device)

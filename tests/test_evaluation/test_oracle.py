@@ -80,7 +80,7 @@ def folder(tmp_path_factory):
         more=coco(WORLD, {1: 'Pear', 2: 'apple ', 3: 'plum', 4: 'pear', 5: 'apple'}),
         merged=coco(WORLD, {0: 'apple', 1: 'apple', 2: 'plum', 3: 'pear'}),
         first=coco(['a.png', 'b.png'], {1: 'plum', 2: 'pear', 3: 'apple'}),
-        second=coco(['c.png', 'e.png'], {1: 'apple', 2: 'pear'}))
+        second=coco(['c.png', 'e.png'], {1: 'apple', 2: 'pear'}), strange=coco(WORLD, {1: 'Apple', 2: 'kiwi'}))
     files['merged']['annotations'][0]['category_id'] = 0
     files['more']['annotations'].append(dict(files['more']['annotations'][0], id=99, category_id=1))
     for name, data in files.items():
@@ -171,3 +171,25 @@ def test_truth_has_ap_1(folder, checkpoint, name):
     assert figures and set(figures.values()) == {1.}
     if 'a metric each' in name:
         assert set(figures) == {f'{one}/coco/{kind}_mAP' for one in ('one', 'two') for kind in ('bbox', 'segm')}
+
+
+def test_what_cannot_be_evaluated_is_named_before_it_begins(folder, checkpoint):
+    def refused(match, dataset, evaluator, **options):
+        cfg = config(folder, dataset, evaluator, load_from=checkpoint, experiment_name=match)
+        cfg.merge_from_dict(options)
+        with pytest.raises(ValueError, match=match):
+            Runner.from_cfg(cfg).test()
+    two = joined(part('first'), part('second'))
+    refused('test_evaluator has the ann_file .*first.json, but its data sets read .*second.json', two, metric('first'))
+    refused('must not shuffle', two, each(metric(), metric()), **{'test_dataloader.sampler.shuffle': True})
+    refused('needs a ConcatDataset of as many data sets', part('first'), each(metric(), metric()))
+    refused('each metric needs a prefix of its own', two, dict(each(metric(), metric()), dataset_prefixes=['one']))
+    refused('none of the classes .*is it .apple', part('strange'), metric('strange'))
+
+
+def test_another_ann_file_is_named(folder, checkpoint):
+    runner = Runner.from_cfg(config(folder, *ARRANGEMENTS['the evaluator reads another file'], load_from=checkpoint,
+                                    experiment_name='another'))
+    runner.build_test_loop(runner._test_loop)
+    log = (folder / 'work' / runner.timestamp / f'{runner.timestamp}.log').read_text()
+    assert f'test_evaluator has the ann_file {folder}/same.json, but its data set reads {folder}/reversed.json' in log
