@@ -14,7 +14,7 @@ from .schema import Category, EntryReader, Id, Image, shown
 from .table import AnnotationTable, offsets, texts
 from .values import whole_number
 
-CHUNK = 1024  # annotations that are Python objects at a time
+CHUNK = 8192  # annotations whose values are checked at a time
 
 
 def build_table(entries: Entries, path: str) -> AnnotationTable:

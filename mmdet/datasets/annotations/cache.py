@@ -32,7 +32,7 @@ def cached_table(path: str, build: Callable[[], AnnotationTable]) -> AnnotationT
         if table is None:
             table = build()
             if _place(path) == kept and _keep(table, kept):  # it was not changed meanwhile
-                table = load_table(kept) or table
+                table = load_table(kept, check=False) or table
     return table
 
 

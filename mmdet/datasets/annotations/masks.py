@@ -1,6 +1,7 @@
 """The segmentations of some thousand annotations as columns of a table."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,53 +9,59 @@ from mmdet.structures.mask.rle import checked_rles
 
 from .schema import RunLengths
 from .segmentation import Polygons, clip_polygons, usual_polygons
-from .table import NO_MASK, POLYGONS, RLE
+from .table import NO_MASK, POLYGONS, RLE, offsets
 
 
-def mask_columns(segmentations: Sequence[Polygons | RunLengths | None], sizes: np.ndarray,
+class FlatPolygons(NamedTuple):
+    """The polygons of n objects one after the other."""
+    numbers: np.ndarray  # float64, x1, y1, x2, y2, ...
+    lengths: np.ndarray  # (P,) int64, numbers of each polygon
+    counts: np.ndarray   # (n,) int64, polygons of each object
+
+    @classmethod
+    def join(cls, objects: Sequence[Polygons]) -> 'FlatPolygons':
+        counts = np.fromiter(map(len, objects), np.int64, len(objects))
+        lengths = np.fromiter(map(len, chain.from_iterable(objects)), np.int64, int(counts.sum()))
+        numbers = chain.from_iterable(chain.from_iterable(objects))
+        return cls(np.fromiter(numbers, np.float64, int(lengths.sum())), lengths, counts)
+
+    def objects(self) -> list[Polygons]:
+        ends = np.cumsum(self.lengths)
+        polygons = [part.tolist() for part in np.split(self.numbers, ends)]
+        at = offsets(self.counts).tolist()
+        return [polygons[start:end] for start, end in zip(at, at[1:], strict=False)]
+
+
+def mask_columns(flat: FlatPolygons, codes: Mapping[int, RunLengths], sizes: np.ndarray,
                  name: Callable[[int], str]) -> dict[str, np.ndarray]:
     """Kinds, polygons and run-length codes.
 
     Args:
-        sizes: (n, 2), height and width of the image of each.
-        name: what to call one in an error.
+        flat: the polygons, as the file has them.
+        codes: the run-length codes of those objects that have one.
+        sizes: (n, 2), height and width of the image of each object.
+        name: what to call the segmentation of an object in an error.
 
     Raises ValueError for a code that does not cover its image.
     """
-    kinds = np.full(len(segmentations), NO_MASK, np.uint8)
-    polygons: list[Polygons] = [mask if type(mask) is list else [] for mask in segmentations]  # type: ignore[misc]
-    kinds[[bool(mask) for mask in polygons]] = POLYGONS
-    coded = [i for i, mask in enumerate(segmentations) if isinstance(mask, RunLengths)]
+    kinds = np.where(flat.counts > 0, POLYGONS, NO_MASK).astype(np.uint8)
+    coded = list(codes)
     kinds[coded] = RLE
-    rles = checked_rles([dict(size=list(mask.size), counts=mask.counts) for mask in segmentations
-                         if isinstance(mask, RunLengths)], sizes[coded].tolist(), lambda k: name(coded[k]))
-    codes = [rle['counts'].encode() for rle in rles]
+    rles = checked_rles([dict(size=list(code.size), counts=code.counts) for code in codes.values()],
+                        sizes[coded].tolist(), lambda k: name(coded[k]))
+    texts = [rle['counts'].encode() for rle in rles]
     code_lengths = np.zeros(len(kinds), np.int64)
-    code_lengths[coded] = [len(code) for code in codes]
-    return dict(mask_kind=kinds, rles=np.frombuffer(b''.join(codes), np.uint8), rle_lengths=code_lengths,
-                **_polygon_columns(polygons, sizes))
+    code_lengths[coded] = [len(text) for text in texts]
+    flat = _usual(flat, sizes)
+    return dict(mask_kind=kinds, rles=np.frombuffer(b''.join(texts), np.uint8), rle_lengths=code_lengths,
+                numbers=flat.numbers, polygon_lengths=flat.lengths, polygon_counts=flat.counts)
 
 
-def _polygon_columns(polygons: list[Polygons], sizes: np.ndarray) -> dict[str, np.ndarray]:
-    """The numbers of all polygons, how many each polygon has, and how many polygons each object."""
-    flat = _flat(polygons)
-    lengths = flat['polygon_lengths']
-    reach = np.repeat(sizes.max(axis=1), flat['polygon_counts']).repeat(lengths)
-    far = (flat['numbers'] < -reach) | (flat['numbers'] > 2 * reach)
-    unusable = (lengths < 6) | (lengths % 2 == 1)
-    if not far.any() and not unusable.any():
+def _usual(flat: FlatPolygons, sizes: np.ndarray) -> FlatPolygons:
+    """The polygons without those of less than 3 points, and without what lies far outside of the image."""
+    unusual = (flat.lengths < 6) | (flat.lengths % 2 == 1)
+    reach = sizes.max(axis=1, initial=0).min(initial=2 ** 31)  # no point within it is far from any of the images
+    if not unusual.any() and flat.numbers.min(initial=0) >= -reach and flat.numbers.max(initial=0) <= reach:
         return flat
-    owner = np.repeat(np.arange(len(polygons)), flat['polygon_counts'])
-    polygons = list(polygons)
-    for i in np.unique(owner[unusable]):
-        polygons[i] = usual_polygons(polygons[i])
-    for i in np.unique(owner.repeat(lengths)[far]):
-        polygons[i] = clip_polygons(polygons[i], *sizes[i])
-    return _flat(polygons)
-
-
-def _flat(polygons: list[Polygons]) -> dict[str, np.ndarray]:
-    counts = np.fromiter(map(len, polygons), np.int64, len(polygons))
-    lengths = np.fromiter(map(len, chain.from_iterable(polygons)), np.int64, int(counts.sum()))
-    numbers = np.fromiter(chain.from_iterable(chain.from_iterable(polygons)), np.float64, int(lengths.sum()))
-    return dict(numbers=numbers, polygon_lengths=lengths, polygon_counts=counts)
+    return FlatPolygons.join([clip_polygons(usual_polygons(polygons), height, width) for polygons, (height, width)
+                              in zip(flat.objects(), sizes.tolist(), strict=True)])

@@ -1,6 +1,7 @@
 """The entries of "annotations", some thousand at a time, as columns of a table."""
 from collections.abc import Sequence
 from itertools import chain
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -8,11 +9,12 @@ from msgspec import Raw
 
 from mmdet.errors import UserError
 
-from .masks import mask_columns
-from .schema import Annotation, EntryReader, Id, UnusualAnnotation, shown
+from .masks import FlatPolygons, mask_columns
+from .schema import Annotation, EntryReader, Id, RunLengths, UnusualAnnotation, shown
 from .segmentation import unusual_segmentation
 from .values import Positions, flag, number
 
+BATCH = 64       # annotations that are Python objects at a time: as many as the processor's nearest caches hold
 FARTHEST = 1e12  # pixels; beyond it the sum of x and width could be no number
 
 
@@ -34,23 +36,34 @@ class ObjectReader:
     def read(self, raws: Sequence[Raw], start: int) -> dict[str, np.ndarray]:
         """The columns of annotations that begin at position `start` of the file's list."""
         self.raws, self.start = raws, start
-        try:
-            decode = self.decode
-            entries = [decode(raw) for raw in raws]
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            entries = [self._unusual(raw, i) for i, raw in enumerate(raws)]
-        self.ids += [entry.id for entry in entries]
-        boxes = self._boxes([entry.bbox for entry in entries])
-        areas = self._areas([entry.area for entry in entries])
-        image = self._places('image_id', [entry.image_id for entry in entries], self.images)
-        category = self._places('category_id', [entry.category_id for entry in entries], self.categories)
+        values: dict[str, list] = {field: [] for field in _COLUMNS}
+        boxes, polygons = [], []
+        codes: dict[int, RunLengths] = {}
+        for first in range(0, max(len(raws), 1), BATCH):
+            entries = self._entries(first)
+            for field, column in values.items():
+                column += map(attrgetter(field), entries)
+            boxes.append(np.fromiter(chain.from_iterable([entry.bbox for entry in entries]), np.float64))
+            masks = [entry.segmentation for entry in entries]
+            codes.update((first + i, mask) for i, mask in enumerate(masks) if isinstance(mask, RunLengths))
+            polygons.append(FlatPolygons.join([mask if type(mask) is list else [] for mask in masks]))
+        self.ids += values['id']
+        box = self._boxes(np.concatenate(boxes).reshape(-1, 4))
+        areas = self._areas(values['area'])
+        image = self._places('image_id', values['image_id'], self.images)
         return dict(
-            image=image, category=category, boxes=boxes,
-            areas=np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas),
-            crowd=self._flags('iscrowd', [entry.iscrowd for entry in entries]),
-            ignored=self._flags('ignore', [entry.ignore for entry in entries]),
-            **mask_columns([entry.segmentation for entry in entries], self.sizes[image],
+            image=image, category=self._places('category_id', values['category_id'], self.categories), boxes=box,
+            areas=np.where(np.isnan(areas), box[:, 2] * box[:, 3], areas),
+            crowd=self._flags('iscrowd', values['iscrowd']), ignored=self._flags('ignore', values['ignore']),
+            **mask_columns(FlatPolygons(*map(np.concatenate, zip(*polygons, strict=True))), codes, self.sizes[image],
                            lambda i: f'{self.path}: annotations[{start + i}].segmentation'))
+
+    def _entries(self, first: int) -> list[Annotation]:
+        raws, decode = self.raws[first:first + BATCH], self.decode
+        try:
+            return [decode(raw) for raw in raws]
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return [self._unusual(raw, first + i) for i, raw in enumerate(raws)]
 
     def _unusual(self, raw: Raw, i: int) -> Annotation:
         entry = self.decode_unusual(raw, self.start + i)
@@ -92,8 +105,7 @@ class ObjectReader:
             areas[i] = area
         return areas
 
-    def _boxes(self, values: list) -> np.ndarray:
-        boxes = np.fromiter(chain.from_iterable(values), np.float64, 4 * len(values)).reshape(-1, 4)
+    def _boxes(self, boxes: np.ndarray) -> np.ndarray:
         wrong = (boxes[:, 2:] < 0).any(axis=1) | (np.abs(boxes) > FARTHEST).any(axis=1)
         if not wrong.any():
             return boxes
@@ -101,3 +113,6 @@ class ObjectReader:
         fault = 'is too far outside' if boxes[i, 2:].min() >= 0 else \
             f'has a negative {"width" if boxes[i, 2] < 0 else "height"}'
         raise self._wrong(i, 'bbox', f'it {fault}: COCO boxes are x, y, width, height in pixels; correct or remove it')
+
+
+_COLUMNS = ('id', 'image_id', 'category_id', 'area', 'iscrowd', 'ignore')
