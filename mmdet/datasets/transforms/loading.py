@@ -1,6 +1,4 @@
 """Images and annotations into the pipeline."""
-import cv2
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms import LoadImageFromFile as MMCV_LoadImageFromFile
@@ -11,6 +9,8 @@ from mmdet.errors import MissingFileError, UserError
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks, MaskWindows, PolygonMasks
 
+from ..image_file import decode_image, orientation
+
 
 @TRANSFORMS.register_module()
 class LoadImageFromFile(MMCV_LoadImageFromFile):
@@ -20,46 +20,44 @@ class LoadImageFromFile(MMCV_LoadImageFromFile):
 
     Raises:
         FileNotFoundError: no file at results['img_path'].
-        ValueError: no image, or one that is cut short (cv2 would fill the rest with grey).
+        ValueError: no image, one that is cut short, or one whose size is not that of results['height'], ['width'].
     """
 
     def transform(self, results: dict) -> dict | None:
         path = results['img_path']
         try:
-            image = self._read(path)
+            data = self._read(path)
+            image = decode_image(data, path, self.color_type, self.imdecode_backend)
         except (FileNotFoundError, ValueError):
             if self.ignore_empty:
                 return None
             raise
+        annotated = results.get('height') or image.shape[0], results.get('width') or image.shape[1]
+        if image.shape[:2] != annotated:
+            raise _other_size(path, image.shape[:2], annotated, orientation(data))
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
-    def _read(self, path: str) -> np.ndarray:
+    def _read(self, path: str) -> bytes:
         try:
-            data = fileio.get(path, backend_args=self.backend_args)
+            return fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
             raise MissingFileError(f'image {path} does not exist. Check data_root and data_prefix=dict(img=...) of '
-                                    'the data set, and file_name in its annotation file.') from None
-        if _cut_short(data):
-            raise UserError(f'image {path} is cut short: its {len(data)} bytes have no end marker. '
-                             'Copy or download it again.')
-        try:
-            image = mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
-        except (cv2.error, OSError):
-            image = None
-        if image is None:
-            raise UserError(f'image {path} ({len(data)} bytes) is no image that {self.imdecode_backend} can read: '
-                             'replace it')
-        return image
+                                   'the data set, and file_name in its annotation file.') from None
+        except IsADirectoryError:
+            raise UserError(f'image {path} is a folder') from None
 
 
-def _cut_short(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end. Bytes after the end are allowed."""
-    for start, last_part, end in ((b'\xff\xd8', b'\xff\xda', b'\xff\xd9'), (b'\x89PNG', b'IDAT', b'IEND')):
-        if data.startswith(start):
-            return not data.endswith(end) and data.rfind(end) <= data.rfind(last_part)
-    return False
+def _other_size(path: str, found: tuple[int, int], annotated: tuple[int, int], exif: int) -> UserError:
+    (height, width), (annotated_height, annotated_width) = found, annotated
+    message = (f'image {path} is {width} wide and {height} high, its annotation file says {annotated_width} and '
+               f'{annotated_height}')
+    if found != annotated[::-1] or exif < 5:
+        return UserError(f'{message}: correct "width" and "height" there, or take the picture that was annotated')
+    return UserError(f'{message}: its EXIF orientation ({exif}) turns it by 90 degrees. If the annotations are for the '
+                     "picture as it is stored, give LoadImageFromFile color_type='color_ignore_orientation'; else swap "
+                     '"width" and "height" there')
 
 
 @TRANSFORMS.register_module()

@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import mmcv
 import numpy as np
 from mmcv.transforms import RandomChoiceResize as MMCV_RandomChoiceResize
 from mmcv.transforms import RandomResize as MMCV_RandomResize
@@ -14,7 +15,18 @@ Scale = int | tuple[int, int]  # (long side, short side) or (width, height) in p
 
 @TRANSFORMS.register_module()
 class Resize(MMCV_Resize):
-    """mmcv's Resize for img, gt_bboxes (always float32) and gt_masks."""
+    """mmcv's Resize for img, gt_bboxes (always float32) and gt_masks; no side becomes less than a pixel."""
+
+    def _resize_img(self, results: dict) -> None:
+        height, width = results['img'].shape[:2]
+        if self.keep_ratio:
+            size = tuple(max(side, 1) for side in mmcv.rescale_size((width, height), results['scale']))
+        else:
+            size = results['scale']
+        results['img'] = mmcv.imresize(results['img'], size, interpolation=self.interpolation, backend=self.backend)
+        results['img_shape'] = new_height, new_width = results['img'].shape[:2]
+        results['scale_factor'] = (new_width / width, new_height / height)
+        results['keep_ratio'] = self.keep_ratio
 
     def _resize_bboxes(self, results: dict) -> None:
         if 'gt_bboxes' not in results:
