@@ -14,7 +14,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from mmdet.errors import UserError
 
-from .peers import meet_peers
+from .peers import interface_of, meet_peers, own_address
 
 # What each launcher calls a process's rank, their number, and its rank on its own machine.
 VARIABLES = {
@@ -55,6 +55,9 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
         os.environ['MASTER_ADDR'] = _first_slurm_host() if launcher == 'slurm' else '127.0.0.1'
     os.environ['MASTER_PORT'] = str(port or os.environ.get('MASTER_PORT', 29500))
     kwargs: dict[str, Any] = {} if timeout is None else dict(timeout=datetime.timedelta(seconds=timeout))
+    interface = interface_of(own_address())
+    if interface:  # else gloo takes the one that the machine's name stands for, often 127.0.1.1
+        os.environ.setdefault('GLOO_SOCKET_IFNAME', interface)
     store = next(rendezvous('env://', **kwargs))[0]
     kwargs.update(store=store, rank=int(rank), world_size=int(world_size))
     if device_type() == 'cuda':

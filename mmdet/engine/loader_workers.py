@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import queues
@@ -25,14 +26,22 @@ def prepare_workers(loader: DataLoader) -> None:
 def _start(init: Callable[[int], None] | None, worker: int) -> None:
     # The thread that hands over would print the error and drop the batch, for which the main process waits for ever.
     queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
-    for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1, signal.SIGHUP] if os.name == 'posix' else [])):
-        signal.signal(number, _once)  # Slurm and a terminal send it to all processes of a run
+    # Slurm and terminals ask all processes of a run to stop, but the main process needs its workers for one more step.
+    for name in ('SIGINT', 'SIGUSR1', 'SIGHUP'):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
     if init is not None:
         init(worker)
 
 
-def _once(number: int, frame: Any) -> None:
-    signal.signal(number, signal.SIG_DFL)
+def _obey(parent: int) -> None:
+    """End when the main process terminates its workers."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _end(error: BaseException, batch: Any) -> None:

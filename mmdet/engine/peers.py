@@ -1,9 +1,16 @@
 """Who the other processes of a run are, and their last words."""
+import contextlib
 import os
 import socket
+import struct
+import sys
 import threading
 
 from torch import distributed as dist
+
+if sys.platform == 'linux':
+    import fcntl
+    SIOCGIFADDR = 0x8915  # of linux/sockios.h
 
 
 class Peers:
@@ -16,7 +23,7 @@ class Peers:
     def __init__(self, store: dist.Store):
         self._store = dist.PrefixStore('peers', store)
         rank = dist.get_rank()
-        self._store.set(f'name/{rank}', f'{socket.gethostname()} ({_own_address()})')
+        self._store.set(f'name/{rank}', f'{socket.gethostname()} ({own_address()})')
         self.names = [self._store.get(f'name/{each}').decode() for each in range(dist.get_world_size())]
         self.others = [each for each in range(len(self.names)) if each != rank]
         self._rank = rank
@@ -46,11 +53,22 @@ def current_peers() -> Peers | None:
     return _peers if dist.is_initialized() and dist.get_world_size() > 1 else None
 
 
-def _own_address() -> str:
-    """The address under which this machine reaches that of process 0."""
+def own_address() -> str:
+    """The address under which this machine reaches that of process 0; '?' without a way there."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             sock.connect((os.environ['MASTER_ADDR'], 1))  # sends nothing
         except OSError:
             return '?'
         return sock.getsockname()[0]
+
+
+def interface_of(address: str) -> str | None:
+    """Name of the network interface that has this IPv4 address, None where the system does not tell."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex() if sys.platform == 'linux' else []:
+            with contextlib.suppress(OSError):  # an interface without an address
+                found = fcntl.ioctl(sock, SIOCGIFADDR, struct.pack('256s', name.encode()[:15]))
+                if socket.inet_ntoa(found[20:24]) == address:
+                    return name
+    return None

@@ -115,6 +115,20 @@ def test_slurm_scripts_ask_for_what_mmdetections_do(tmp_path, script, args, expe
     assert text.splitlines() == expected
 
 
+@pytest.mark.parametrize('env, calls', [
+    (dict(SLURM_JOB_ID='7'), ['srun', 'scontrol requeue 7']), (dict(REQUEUE='1'), ['srun', 'srun --resume']),
+    ({}, ['srun'])], ids=['batch', 'asked', 'not asked'])
+def test_slurm_scripts_requeue_a_stopped_training(tmp_path, env, calls):
+    (tmp_path / 'srun').write_text('#!/bin/sh\nfor last; do :; done\n'
+                                   '[ "$last" = --resume ] && echo srun --resume && exit 0\necho srun\nexit 75\n')
+    (tmp_path / 'scontrol').write_text('#!/bin/sh\necho scontrol "$@"\n')
+    for name in ('srun', 'scontrol'):
+        (tmp_path / name).chmod(0o755)
+    text = run('slurm_train.sh', 'part', 'job', 'a.py', 'work', cwd=tmp_path, fails='REQUEUE' not in env,
+               PATH=f'{tmp_path}:{os.environ["PATH"]}', **env)
+    assert text.splitlines() == calls
+
+
 def test_image_demo(tiny, trained, tmp_path):
     rng = np.random.default_rng(0)
     for name in ('a.png', 'b.jpg'):
