@@ -6,12 +6,18 @@ Here a file only fills records, and an array is made when its bytes are there an
 import math
 import pickle
 import re
+import reprlib
 from collections.abc import Callable
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 KNOWN_TYPES = re.compile(r'[<>|=]?(\?|b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,4})')
+
+
+def shown(value: object) -> str:
+    """A few characters for an error, whatever `value` is: to write out tuples of tuples may take for ever."""
+    return reprlib.repr(value)[:80]
 
 
 class DType:
@@ -22,14 +28,14 @@ class DType:
         if isinstance(code, bytes):
             code = code.decode('latin-1')
         if not isinstance(code, str) or not KNOWN_TYPES.fullmatch(code):
-            raise pickle.UnpicklingError(f'an array of type {code!r}: only numbers, booleans and strings are read')
+            raise pickle.UnpicklingError(f'an array of type {shown(code)}: only numbers, booleans and strings are read')
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
         order: Any = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         order = order.decode('latin-1') if isinstance(order, bytes) else order
         if order not in ('<', '>', '|', '='):
-            raise pickle.UnpicklingError(f'a NumPy type of byte order {order!r}')
+            raise pickle.UnpicklingError(f'a NumPy type of byte order {shown(order)}')
         if any(part is not None for part in state[2:5]):
             raise pickle.UnpicklingError('an array of records: only plain arrays are read')
         self.dtype = self.dtype.newbyteorder(order)
@@ -64,10 +70,10 @@ def checked(shape: Any, dtype: Any, data: Any) -> tuple[np.dtype, bytes]:
     if not isinstance(data, (bytes, bytearray)):
         raise pickle.UnpicklingError(f'an array of {type(data).__name__}: only plain bytes are read')
     if not isinstance(shape, tuple) or len(shape) > 32 or not all(type(n) is int and n >= 0 for n in shape):
-        raise pickle.UnpicklingError(f'an array of shape {str(shape)[:80]}')
+        raise pickle.UnpicklingError(f'an array of shape {shown(shape)}')
     size = math.prod(shape) * dtype.dtype.itemsize
     if size != len(data) or max(shape, default=0) > 1 << 40:
-        raise pickle.UnpicklingError(f'an array {str(shape)[:80]} of {dtype.dtype}, which takes {size} bytes, with '
+        raise pickle.UnpicklingError(f'an array {shown(shape)} of {dtype.dtype}, which takes {size} bytes, with '
                                      f'{len(data)} bytes')
     return dtype.dtype, bytes(data)
 

@@ -1,15 +1,20 @@
 """Where a checkpoint lies: a local file, a URL, or one of the short names of configs."""
 import contextlib
+import hashlib
+import http.client
 import os
 import re
 import socket
 import sys
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from mmdet.errors import MissingFileError, UserError
+
+from .file import read_file
 
 THIRD_PARTY = 'https://download.openmmlab.com/pretrain/third_party/'
 # The backbones that mmdetection's ResNet configs start from, under the names they use.
@@ -25,6 +30,7 @@ OPEN_MMLAB = {
     'jhu/resnet101_gn_ws': 'resnet101_gn_ws-3e3c308c.pth',
 }
 CONNECT_TIMEOUT = 30  # seconds
+HASH = re.compile(r'-([0-9a-f]{8,})\.\w+$')  # the beginning of the SHA-256 of a file, in its name
 
 
 def resolve(source: str) -> str:
@@ -53,13 +59,19 @@ def local_file(source: str | Path) -> Path:
             raise MissingFileError(f'checkpoint {path} does not exist' if not path.is_dir() else
                                     f'checkpoint {path} is a folder; name a file in it')
         return path
-    path = Path(torch.hub.get_dir(), 'checkpoints', url.rsplit('/', 1)[1].partition('?')[0])
+    path = Path(torch.hub.get_dir(), 'checkpoints', cached_name(url))
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             if not path.is_file():  # another process of this machine may just have fetched it
                 _download(url, path, source)
     return path
+
+
+def cached_name(url: str) -> str:
+    """Where in the cache a download of `url` lies: by its last part if that tells the content, else by all of it."""
+    name = urllib.parse.urlsplit(url).path.rpartition('/')[2] or 'checkpoint'
+    return name if HASH.search(name) else f'{hashlib.sha256(url.encode()).hexdigest()[:16]}/{name}'
 
 
 def _torchvision_url(source: str, name: str) -> str:
@@ -74,19 +86,25 @@ def _torchvision_url(source: str, name: str) -> str:
 
 
 def _download(url: str, path: Path, source: str) -> None:
+    """Under another name until it is whole and a checkpoint: a page of HTML or a cut file never stays."""
     print(f'Downloading {url} to {path}', file=sys.stderr)
-    digest = re.search(r'-([0-9a-f]{8,})\.pth$', path.name)
+    digest = HASH.search(path.name)
+    part = path.with_name(f'{path.name}.part')
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_TIMEOUT)
     try:
-        torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=sys.stderr.isatty())
-    except (OSError, RuntimeError) as error:
+        torch.hub.download_url_to_file(url, str(part), digest and digest[1], progress=sys.stderr.isatty())
+        read_file(part)
+        part.replace(path)
+    except (OSError, RuntimeError, http.client.HTTPException, UserError) as error:
+        reason = str(error).replace(str(part), 'what came')
         raise MissingFileError(
-            f'cannot download {url}' + (f' (for {source})' if source != url else '') + f': {error}. '
+            f'cannot download {url}' + (f' (for {source})' if source != url else '') + f': {reason}. '
             f'Fetch it on a machine with network, then either save it as {path} or name it in the config, '
             f'e.g. --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{path.name}') from None
     finally:
         socket.setdefaulttimeout(timeout)
+        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -99,6 +117,8 @@ def _alone(path: Path) -> Iterator[None]:
         return
     with open(f'{path}.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    with contextlib.suppress(OSError):
-        os.remove(f'{path}.lock')
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(lock.name)

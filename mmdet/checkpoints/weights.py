@@ -40,12 +40,19 @@ class Misfit(NamedTuple):
         return '\n'.join(lines)
 
 
-def weights_of(checkpoint: Mapping) -> OrderedDict[str, Any]:
-    """The name -> value part, wherever the source keeps it, without the `module.` of DistributedDataParallel."""
+def weights_of(checkpoint: Mapping, source: str = 'the checkpoint') -> OrderedDict[str, Any]:
+    """The name -> value part, wherever the source keeps it, without the `module.` of DistributedDataParallel.
+
+    Raises ValueError where that is no dict or has names that are no text.
+    """
     state_dict = next((checkpoint[key] for key in ('state_dict', 'model', 'blobs')
-                       if isinstance(checkpoint.get(key), Mapping)), checkpoint)
-    weights = OrderedDict((name.removeprefix('module.'), value) for name, value in state_dict.items()
-                          if isinstance(name, str))
+                       if isinstance(checkpoint.get(key), Mapping)), checkpoint.get('state_dict', checkpoint))
+    if not isinstance(state_dict, Mapping):
+        raise UserError(f'{source}: state_dict is a {type(state_dict).__name__}, not a dict of names and tensors')
+    odd = next((name for name in state_dict if not isinstance(name, str)), None)
+    if odd is not None or None in state_dict:
+        raise UserError(f'{source}: {odd!r:.40} is the name of an entry; weights have names of text')
+    weights = OrderedDict((name.removeprefix('module.'), value) for name, value in state_dict.items())
     weights._metadata = getattr(state_dict, '_metadata', {})  # type: ignore[attr-defined]  # the layers' versions
     return weights
 
@@ -102,6 +109,9 @@ def _mismatched(model: nn.Module, weights: Mapping, source: str) -> dict[str, tu
             continue
         if not isinstance(value, Tensor):
             raise UserError(f'{name} in {source} is a {type(value).__name__}, not a tensor: save the checkpoint again')
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f'{name} in {source} holds values that are not finite, so nothing would be found; did its '
+                            'training diverge? Take an earlier checkpoint')
         if value.shape != own.shape and (own.dim() or value.shape != (1,)):  # (1,): a number as PyTorch 0.3 wrote it
             found[name] = list(value.shape), list(own.shape)
     return found

@@ -14,8 +14,8 @@ import importlib.metadata
 import importlib.util
 import pickle
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mmengine.config.config
 import mmengine.hub.hub
@@ -48,9 +48,8 @@ def _write_configs_quickly() -> None:
 
 def _read_checkpoints_safely() -> None:
     # torch.load reads tensors and plain data only since PyTorch 2.6, and mmengine's checkpoints hold its HistoryBuffer:
-    # it cannot read its own. Our reader takes that one class and the four methods its pickle names.
-    checkpoints.SAFE_CLASSES['mmengine.logging.history_buffer.HistoryBuffer'] = HistoryBuffer
-    checkpoints.SAFE_CLASSES['builtins.getattr'] = _history_statistic
+    # it cannot read its own. Our reader takes that one class.
+    checkpoints.SAFE_CLASSES['mmengine.logging.history_buffer.HistoryBuffer'] = SavedHistory
     CheckpointLoader.register_scheme(
         ['', 'http://', 'https://', 'torchvision://', 'modelzoo://', 'open-mmlab://', 'openmmlab://'],
         load_from_mmdet, force=True)
@@ -61,11 +60,17 @@ def load_from_mmdet(filename: str, map_location: str | torch.device | None = Non
     return checkpoints.read_checkpoint(filename, map_location)
 
 
-def _history_statistic(cls: type, name: str) -> Callable:
-    """All that a checkpoint may get with getattr."""
-    if cls is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
-        raise pickle.UnpicklingError(f'GLOBAL getattr({cls}, {name})')
-    return getattr(cls, name)
+class SavedHistory(HistoryBuffer):
+    """A HistoryBuffer out of a file; it is one once its state has been checked."""
+
+    def __setstate__(self, state: Any) -> None:
+        names = ('_log_history', '_count_history')
+        parts: list[Any] = [state.get(name) for name in names] if isinstance(state, dict) else []
+        if not all(isinstance(part, np.ndarray) and part.ndim == 1 and part.dtype.kind in 'biuf' for part in parts) \
+                or len({len(part) for part in parts}) != 1:
+            raise pickle.UnpicklingError('a HistoryBuffer without its history')
+        super().__init__(*(part.view(np.ndarray) for part in parts))
+        self.__class__ = HistoryBuffer  # type: ignore[assignment]
 
 
 def _find_packages_without_pkg_resources() -> None:

@@ -27,6 +27,7 @@ from mmdet.errors import UserError
 from mmdet.registry import RUNNERS
 
 from . import classes
+from .check_resume import check_training_state
 from .cuda_graph import use_cuda_graphs
 from .distributed import device_type, start_process_group, unwrap
 from .failures import named_failures
@@ -196,6 +197,8 @@ class Runner(_Runner):
         if self._resume and not {'meta', 'message_hub'} <= checkpoint.keys():
             raise UserError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To '
                              f'start a training from them: --cfg-options load_from={filename}, without --resume')
+        if self._resume:
+            check_training_state(checkpoint, filename, self.optim_wrapper, self.param_schedulers)
         if self._resume and 'optimizer' not in checkpoint:
             self.logger.warning(f'{filename} holds no state of the optimizer: its momentum starts anew')
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)

@@ -1,10 +1,12 @@
 import importlib.metadata
 import json
+import pickle
 import subprocess
 import sys
 
 import mmengine.config.config
 import mmengine.utils
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
@@ -37,11 +39,12 @@ def test_mmengine_loads_through_our_reader(tmp_path):
         assert CheckpointLoader._get_checkpoint_loader(scheme + 'a') is compat.load_from_mmdet
 
 
-def test_only_the_statistics_of_a_history_can_be_named():
-    assert compat._history_statistic(HistoryBuffer, 'max') is HistoryBuffer.max
-    for cls, name in ((HistoryBuffer, '__init__'), (HistoryBuffer, '__globals__'), (object, 'min')):
-        with pytest.raises(Exception, match='getattr'):
-            compat._history_statistic(cls, name)
+@pytest.mark.parametrize('state', [
+    None, {}, dict(_log_history=[1]), dict(_log_history=np.ones(2), _count_history=np.ones(3)),
+    dict(_log_history=np.array(['a']), _count_history=np.ones(1))], ids=str)
+def test_a_history_without_numbers_is_refused(state):
+    with pytest.raises(pickle.UnpicklingError):
+        compat.SavedHistory.__new__(compat.SavedHistory).__setstate__(state)
 
 
 def test_packages_are_found_without_pkg_resources():

@@ -6,9 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
-from mmdet.checkpoints import load_weights, read_checkpoint, weights_for, weights_of
+from mmdet.checkpoints import load_weights, read_checkpoint, weights_for, weights_of, write_file
 from mmdet.engine.command_line import plain_errors
 from mmdet.engine.config import read_config
 from mmdet.registry import MODELS
@@ -18,7 +16,7 @@ from mmdet.utils import register_all_modules
 def main():
     parser = argparse.ArgumentParser(description='Convert a checkpoint, and say what became of its entries')
     parser.add_argument('source', metavar='IN', help='path, URL or name such as torchvision://maskrcnn_resnet50_fpn')
-    parser.add_argument('out', metavar='OUT', type=Path, help='file to write (.pth)')
+    parser.add_argument('out', metavar='OUT', type=Path, help='file to write: .pth, or .safetensors')
     parser.add_argument('--config', help='config of the model it is for: tells what is missing or left over, and '
                                          'takes the classes that this model has')
     args = parser.parse_args()
@@ -34,8 +32,7 @@ def main():
     meta = dict(checkpoint.get('meta') or {})
     if conversion:
         meta.update(converted_from=conversion.source, conventions=asdict(conversion.conventions))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=weights, meta=meta), args.out)
+    write_file(args.out, weights, meta)
     print(f'{len(weights)} entries written to {args.out}')
 
 

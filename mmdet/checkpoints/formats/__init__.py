@@ -22,26 +22,26 @@ def convert(checkpoint: dict, path: str) -> dict:
 
     Raises ValueError naming file and entry for weights that are no weights, or of a model that does not exist here.
     """
-    state = weights_of(checkpoint)
+    state = weights_of(checkpoint, path)
     reader = next((reader for reader in READERS if reader.recognizes(state.keys())), None)
     if reader is None:
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                check_storage(name, value, path)
-        return _converted_before(checkpoint, state)
-    result = reader.convert({name: as_tensor(name, value, path) for name, value in state.items()}, path)
-    meta = checkpoint.get('meta')
-    return dict(state_dict=result.weights, meta=meta if isinstance(meta, dict) else {}, conversion=result)
+        return _converted_before(checkpoint, state, path)
+    result = reader.convert({name: as_tensor(value) for name, value in state.items()}, path)
+    return dict(state_dict=result.weights, meta=checkpoint.get('meta', {}), conversion=result)
 
 
-def _converted_before(checkpoint: dict, state: Mapping[str, Any]) -> dict:
+def _converted_before(checkpoint: dict, state: Mapping[str, Any], path: str) -> dict:
     """What tools/convert/checkpoint.py wrote tells the conventions of its weights too."""
-    meta = checkpoint.get('meta')
-    meta = meta if isinstance(meta, dict) else {}
+    meta = checkpoint.get('meta', {})
     told = meta.get('conventions')
     known = {each.name for each in fields(Conventions)}
     if not isinstance(told, dict) or not told.keys() <= known:
         return checkpoint
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}  # lists in JSON
+    for name, value in told.items():
+        numbers = isinstance(value, tuple) and len(value) == 3 and all(isinstance(n, (int, float)) for n in value)
+        if value is not None and not (numbers if name in ('mean', 'std') else isinstance(value, (str, bool))):
+            raise UserError(f'{path}: meta.conventions.{name} is {value!r:.80}')
     part = 'detector' if any(name.startswith('rpn_head.') for name in state) else 'backbone'
     weights = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     conversion = Conversion(f'{meta.get("converted_from")}, converted', part, weights, {name: name for name in weights},
@@ -49,19 +49,9 @@ def _converted_before(checkpoint: dict, state: Mapping[str, Any]) -> dict:
     return {**checkpoint, 'conversion': conversion}
 
 
-def as_tensor(name: str, value: Any, path: str) -> Any:
+def as_tensor(value: Any) -> Any:
     """Arrays as tensors; what is no array of numbers stays."""
-    if isinstance(value, Tensor):
-        check_storage(name, value, path)
-    elif isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
+    if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
         # Both copies are needed: PyTorch knows neither foreign byte orders nor subclasses.
         value = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder('='), order='C', subok=False))
     return value
-
-
-def check_storage(name: str, value: Tensor, path: str) -> None:
-    """A tensor may claim more values than it has, all in one place: copying it would fill the memory."""
-    if value.layout is not torch.strided or value.is_meta:
-        raise UserError(f'{path}: {name} holds no values ({value.layout}, {value.device})')
-    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise UserError(f'{path}: {name} of shape {tuple(value.shape)} has fewer values than its shape says')

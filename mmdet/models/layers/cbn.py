@@ -177,9 +177,11 @@ class CBN(nn.BatchNorm2d):
     def _load_from_state_dict(self, state_dict, prefix, *args):
         self._recent.clear()
         self._drop_history()
-        self.iteration, self.stored = state_dict.pop(prefix + 'cbn_counters', torch.zeros(2, dtype=torch.long)).tolist()
+        counters = state_dict.pop(prefix + 'cbn_counters', torch.zeros(2, dtype=torch.long))
         saved = {name: state_dict.pop(f'{prefix}cbn_{name}', None) for name in HISTORY}
-        count = min(self.buffer_num, *(0 if entries is None else len(entries) for entries in saved.values()))
+        _check_saved(prefix, counters, saved, self.num_features)
+        self.iteration, self.stored = counters.tolist()
+        count = 0 if saved['mean'] is None else min(self.buffer_num, len(saved['mean']))
         if count < self.buffer_num:  # not full: entry e is in slot e
             self.stored = count
         if count:
@@ -188,3 +190,21 @@ class CBN(nn.BatchNorm2d):
             for name, entries in saved.items():
                 self.history[name][self._slots(count)] = entries[-count:].to(self.weight.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _check_saved(prefix, counters, saved, channels):
+    """UserError for what is no history of a norm of so many channels."""
+    if not torch.is_tensor(counters) or counters.dtype != torch.long or counters.shape != (2,) or counters.min() < 0:
+        raise UserError(f'{prefix}cbn_counters of the checkpoint must be two counts, int64 and not negative: '
+                        f'{counters if torch.is_tensor(counters) else type(counters).__name__}')
+    if all(entries is None for entries in saved.values()):
+        return
+    dims = dict(patch=3, slope=3, mean=2, mean0=2, var0=2)
+    for name, entries in saved.items():
+        if not torch.is_tensor(entries) or entries.dtype not in (torch.float32, torch.float64) \
+                or entries.dim() != dims[name] or (name != 'patch' and entries.size(1) != channels) \
+                or not entries.isfinite().all():
+            raise UserError(f'{prefix}cbn_{name} of the checkpoint must be {dims[name]} dimensions of finite numbers '
+                            f'for {channels} channels')
+    if len({len(entries) for entries in saved.values()}) > 1 or saved['patch'].size(2) != saved['slope'].size(2):
+        raise UserError(f'{prefix}cbn_*: the parts of the history of the checkpoint are of different lengths')
