@@ -2,7 +2,10 @@
 import torch
 from torch import Tensor
 
+from mmdet.ops.arguments import check_whole
 from mmdet.ops.extension import SERVED, fake
+
+HISTORY = ('patch', 'slope', 'mean', 'mean0', 'var0')
 
 
 def cbn_statistics(weight: Tensor, bias: Tensor | None, history: dict[str, Tensor], patch: Tensor, slope: Tensor,
@@ -28,7 +31,10 @@ def cbn_statistics(weight: Tensor, bias: Tensor | None, history: dict[str, Tenso
     Raises:
         ValueError: shapes, devices, slots or memory that do not fit. TypeError: dtypes that do not.
     """
-    stored = [history[name] for name in ('patch', 'slope', 'mean', 'mean0', 'var0')]
+    missing = [name for name in HISTORY if name not in history]
+    if missing:
+        raise ValueError(f'cbn_statistics: the history has no {", ".join(missing)}')
+    stored = [history[name] for name in HISTORY]
     _check(weight, bias, stored, patch, slope, mean, variance, first, count)
     compute = torch.ops.mmdet.cbn_statistics if SERVED[weight.device.type] else _slow
     return compute(weight, bias, *stored, patch, slope, mean, variance, first, count)  # type: ignore[call-arg]
@@ -47,6 +53,7 @@ def _check(weight, bias, stored, patch, slope, mean, variance, first, count):
                          f'{wanted}, got {[tuple(tensor.shape) for tensor in tensors]}')
     if groups == 0 or channels % groups:
         raise ValueError(f'cbn_statistics: {groups} groups do not divide {channels} channels')
+    check_whole('cbn_statistics', first=first, count=count)
     if not 0 <= first < slots or not 0 <= count <= slots:
         raise ValueError(f'cbn_statistics: first={first} and count={count} do not lie in {slots} slots')
     if weight.dtype not in (torch.float32, torch.float64) or any(tensor.dtype != weight.dtype for tensor in tensors):

@@ -6,6 +6,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from mmdet.ops import conv_3x3
+from mmdet.ops.arguments import check_together
 from mmdet.ops.extension import KERNELS, fake
 from mmdet.ops.memory_format import in_vectors, to_vectors
 
@@ -122,8 +123,9 @@ def bias_relu(x: Tensor, bias: Tensor | None = None, other: Tensor | None = None
         Tensor: x.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes or devices that do not fit. TypeError: dtypes that do not.
     """
+    check_together('bias_relu', x, bias, other)
     if x.dim() != 4 or (bias is not None and bias.shape != x.shape[1:2]) or \
             (other is not None and other.shape != x.shape):
         raise ValueError(f'bias_relu: x must be (B, C, H, W), bias (C,) and other as x, got {tuple(x.shape)}, '
@@ -189,11 +191,14 @@ def linear_rois(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         Tensor: (R, Cout).
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes or devices that do not fit. RuntimeError: dtypes that do not.
     """
-    if x.dim() not in (2, 4) or weight.dim() != 2 or x.shape[1:].numel() != weight.size(1):
-        raise ValueError(f'linear_rois: x must be (R, C, h, w) or (R, C) and weight (Cout, C * h * w), got '
-                         f'{tuple(x.shape)} and {tuple(weight.shape)}')
+    if x.dim() not in (2, 4) or weight.dim() != 2 or x.shape[1:].numel() != weight.size(1) \
+            or bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError('linear_rois: x must be (R, C, h, w) or (R, C), weight (Cout, C * h * w), bias (Cout,), got '
+                         f'{tuple(x.shape)}, {tuple(weight.shape)} and {None if bias is None else tuple(bias.shape)}')
+    if weight.device != x.device or bias is not None and bias.device != x.device:
+        raise ValueError(f'linear_rois: x is on {x.device}, weight on {weight.device}, or bias elsewhere')
     if x.device.type != 'cpu' or x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') or not len(x):
         return F.linear(x.flatten(1), weight, bias)
     if x.dim() == 2:  # rows as the positions of one image

@@ -22,8 +22,8 @@ def crop_masks(pixels: Tensor, windows: Tensor, rois: Tensor, index: Tensor, siz
         Tensor: float32 (R, size, size), the masked share of each bin, from 0 to 1. No gradient.
 
     Raises:
-        ValueError: shapes, dtypes, sizes or devices that do not fit.
-        RuntimeError: on the CPU, windows outside the image or with more pixels than given, an index out of range.
+        ValueError: shapes, dtypes, sizes or devices that do not fit; on the CPU also windows outside the image or with
+            more pixels than given, an index out of range. TypeError: sizes that are no whole numbers.
     """
     if pixels.dtype != torch.uint8 or pixels.dim() != 1:
         raise ValueError(f'crop_masks: pixels must be uint8 (P,), got {pixels.dtype} {tuple(pixels.shape)}')
@@ -36,10 +36,27 @@ def crop_masks(pixels: Tensor, windows: Tensor, rois: Tensor, index: Tensor, siz
     if not pixels.device == windows.device == rois.device == index.device:
         raise ValueError(f'crop_masks: pixels are on {pixels.device}, windows on {windows.device}, '
                          f'rois on {rois.device}, index on {index.device}')
+    for value in (size, height, width):
+        if not isinstance(value, (int, torch.SymInt)):
+            raise TypeError(f'crop_masks: size, height and width must be whole numbers, got {size}, {height}, {width}')
     if size <= 0:
         raise ValueError(f'crop_masks: size must be positive, got {size}')
     if height < 0 or width < 0:
         raise ValueError(f'crop_masks: height and width must not be negative, got {height} and {width}')
+    if windows.device.type == 'cpu' and not torch.compiler.is_compiling():
+        sides, limits = windows[:, 2:] - windows[:, :2], windows.new_tensor([width, height])
+        inside = ((windows[:, :2] >= 0) & (sides >= 0) & (windows[:, 2:] <= limits)).all(1)
+        if not inside.all():
+            wrong = int((~inside).nonzero()[0])
+            raise ValueError(f'crop_masks: window {wrong} {tuple(windows[wrong].tolist())} does not lie in an image of '
+                             f'{height} x {width}')
+        if sides.prod(1).sum() > len(pixels):
+            raise ValueError(f'crop_masks: the windows hold more than the {len(pixels)} pixels given')
+        outside = (index < 0) | (index >= len(windows))
+        if outside.any():
+            wrong = int(outside.nonzero()[0])
+            raise ValueError(f'crop_masks: RoI {wrong} has index {int(index[wrong])}, but there are {len(windows)} '
+                             'windows')
     areas = (windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])
     starts = areas.cumsum(0) - areas
     rois = rois.detach().float()

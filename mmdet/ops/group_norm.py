@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from mmdet.ops.arguments import check_number, check_together, check_whole
 from mmdet.ops.extension import KERNELS, fake
 from mmdet.ops.memory_format import in_vectors, is_channels_last, memory_format, to_vectors
 
@@ -29,12 +30,15 @@ def group_norm(x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor |
         Tensor: as x, in its dtype and memory format, under autocast too.
 
     Raises:
-        ValueError: num_groups that does not divide C, or shapes that do not fit.
+        ValueError: num_groups that does not divide C, or shapes or devices that do not fit. TypeError: dtypes.
     """
+    check_whole('group_norm', least=1, num_groups=num_groups)
     if x.dim() != 4 or num_groups < 1 or x.size(1) % num_groups or \
             any(values is not None and values.shape != x.shape[1:2] for values in (weight, bias)):
         raise ValueError(f'group_norm: {tuple(x.shape)} does not fit {num_groups} groups, or weight and bias of '
                          f'{[None if values is None else tuple(values.shape) for values in (weight, bias)]}')
+    check_together('group_norm', x, weight, bias)
+    check_number('group_norm', eps=eps)
     wide = torch.promote_types(x.dtype, torch.float32)
     if KERNELS['group_norm', x.device.type] and in_vectors(x) and x.size(1) <= MAX_CHANNELS and x.numel() \
             and weight is not None and bias is not None and not torch.compiler.is_compiling():

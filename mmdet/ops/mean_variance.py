@@ -2,6 +2,8 @@
 import torch
 from torch import Tensor
 
+from mmdet.ops.arguments import check_together
+
 
 @torch.no_grad()
 def mean_variance(x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -16,10 +18,14 @@ def mean_variance(x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor
             divisor is B * H * W. Both are 0 where `x` has no elements, or none that count.
 
     Raises:
-        ValueError: x has other than 4 dimensions.
+        ValueError: x has other than 4 dimensions, or rows do not fit it. TypeError: dtypes that do not fit.
     """
     if x.dim() != 4:
         raise ValueError(f'mean_variance: x must be (B, C, H, W), got {tuple(x.shape)}')
+    check_together('mean_variance', x)
+    if rows is not None and (rows.dtype != torch.bool or rows.shape != x.shape[:1] or rows.device != x.device):
+        raise ValueError(f'mean_variance: rows must be bool ({len(x)},) on {x.device}, got {rows.dtype} '
+                         f'{tuple(rows.shape)} on {rows.device}')
     wide = torch.promote_types(x.dtype, torch.float32)
     if not x.numel():
         mean, variance = x.new_zeros(2, x.shape[1], dtype=wide)

@@ -41,6 +41,6 @@ def as_kernels_read(x: Tensor, weight: Tensor) -> Tensor:
     Returns:
         Tensor: `x` itself, or the same values channels-last.
     """
-    if x.device.type == 'cpu' and SERVED['cpu'] and x.is_contiguous() and weight.is_contiguous():
+    if x.dim() == 4 and x.device.type == 'cpu' and SERVED['cpu'] and x.is_contiguous() and weight.is_contiguous():
         return x.contiguous(memory_format=torch.channels_last)
     return x

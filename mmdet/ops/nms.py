@@ -45,7 +45,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor | None, iou_threshol
         ValueError or TypeError: as `nms`.
     """
     groups = torch.zeros_like(scores, dtype=torch.int64) if idxs is None else idxs.long()
-    _check(boxes, scores, groups, 2)
+    _check(boxes, scores, groups, 2, iou_threshold)
     order = scores.argsort(stable=True, descending=True)
     count = order.new_full((1,), order.numel())
     keep = _suppress(boxes[None], order[None], groups[None], count, iou_threshold, order.numel(), offset,
@@ -71,7 +71,9 @@ def nms_images(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: flo
     Raises:
         ValueError or TypeError: as `nms`; a negative max_keep.
     """
-    _check(boxes, scores, groups, 3)
+    _check(boxes, scores, groups, 3, iou_threshold)
+    if not isinstance(max_keep, (int, torch.SymInt)):
+        raise TypeError(f'nms_images: max_keep must be a whole number, got {max_keep!r}')
     if max_keep < 0:
         raise ValueError(f'nms_images: max_keep must not be negative, got {max_keep}')
     scores, order = scores.sort(stable=True, descending=True)
@@ -104,7 +106,9 @@ def _by_segments(boxes, order, groups, counts, iou_threshold, max_keep):
     return order.new_full((len(order), max_keep + 1), -1).scatter_(1, column, order)[:, :max_keep]
 
 
-def _check(boxes, scores, groups, dim):
+def _check(boxes, scores, groups, dim, iou_threshold):
+    if not isinstance(iou_threshold, (int, float)) or iou_threshold != iou_threshold:
+        raise ValueError(f'nms: iou_threshold must be a number, got {iou_threshold!r}')
     wanted = '(N, 4)' if dim == 2 else '(B, N, 4)'
     if boxes.dim() != dim or boxes.size(-1) != 4:
         raise ValueError(f'nms: boxes must be {wanted}, got {tuple(boxes.shape)}')

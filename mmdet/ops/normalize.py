@@ -6,6 +6,7 @@ from torch import distributed as dist
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from mmdet.ops.arguments import check_number, check_together
 from mmdet.ops.scaled_sum import scaled_sum
 
 
@@ -29,11 +30,16 @@ def normalize(y: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: T
         Tensor: (B, C, H, W) in y's dtype and memory format.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: shapes or devices that do not fit. TypeError: dtypes that do not.
     """
     if y.dim() != 4 or any(values.shape != y.shape[1:2] for values in (mean, variance, weight, bias)):
         raise ValueError(f'normalize: y must be (B, C, H, W) and the others (C,), got {tuple(y.shape)} and '
                          f'{[tuple(values.shape) for values in (mean, variance, weight, bias)]}')
+    check_together('normalize', y, mean, variance, weight, bias)
+    check_number('normalize', eps=eps)
+    if rows is not None and (rows.dtype != torch.bool or rows.shape != y.shape[:1] or rows.device != y.device):
+        raise ValueError(f'normalize: rows must be bool ({len(y)},) on {y.device}, got {rows.dtype} '
+                         f'{tuple(rows.shape)} on {rows.device}')
     return _Normalize.apply(y, mean, variance, weight, bias, eps, count, group, rows)
 
 

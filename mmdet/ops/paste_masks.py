@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdet.ops.arguments import check_whole
 from mmdet.ops.extension import SERVED, fake
 
 
@@ -40,8 +41,7 @@ def checked(name: str, probs: Tensor, boxes: Tensor, height: int, width: int,
         raise ValueError(f'{name}: probs are on {probs.device}, boxes on {boxes.device}')
     if not threshold > 0:
         raise ValueError(f'{name}: threshold must be positive (all outside the boxes is 0), got {threshold}')
-    if height < 0 or width < 0:
-        raise ValueError(f'{name}: height and width must not be negative, got {height} and {width}')
+    check_whole(name, height=height, width=width)
     return probs.detach().float(), boxes.detach().float()
 
 

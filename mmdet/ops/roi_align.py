@@ -1,4 +1,5 @@
 """RoIAlign (Mask R-CNN, section 3) on one feature map or on all levels of a pyramid at once."""
+import math
 from collections.abc import Sequence
 
 import torch
@@ -6,6 +7,8 @@ from torch import Tensor
 
 from mmdet.ops.extension import SERVED, differentiable, fake
 from mmdet.ops.memory_format import is_channels_last, memory_format
+
+MAX_SAMPLES = 1000  # a bin and axis
 
 
 def roi_align(input: Tensor, rois: Tensor, output_size: int | tuple[int, int], spatial_scale: float = 1.0,
@@ -28,8 +31,8 @@ def roi_align(input: Tensor, rois: Tensor, output_size: int | tuple[int, int], s
         Tensor: (R, C, height, width) in input's dtype and memory format, differentiable twice by `input`.
 
     Raises:
-        ValueError: shapes or devices that do not fit. TypeError: dtypes that do not.
-        RuntimeError: an image index out of range, on the CPU. On CUDA it gives NaN.
+        ValueError: shapes or devices that do not fit; an image index out of range, on the CPU (on CUDA it gives NaN).
+        TypeError: dtypes that do not fit.
     """
     return _roi_align([input], rois, None, output_size, [spatial_scale], sampling_ratio, aligned)
 
@@ -51,8 +54,8 @@ def multiscale_roi_align(features: Sequence[Tensor], rois: Tensor, levels: Tenso
         Tensor: (R, C, height, width) in dtype and memory format of the first level, differentiable twice by `features`.
 
     Raises:
-        ValueError: shapes or devices that do not fit. TypeError: dtypes that do not.
-        RuntimeError: an image or level index out of range, on the CPU. On CUDA it gives NaN.
+        ValueError: shapes or devices that do not fit; an image or level index out of range, on the CPU (on CUDA it
+            gives NaN). TypeError: dtypes that do not fit.
     """
     if len(features) == 0 or len(features) != len(spatial_scales):
         raise ValueError(f'roi_align: {len(features)} feature levels, {len(spatial_scales)} spatial_scales')
@@ -81,9 +84,18 @@ def select_rois(real: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor | None
 
 
 def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_ratio, aligned):
-    height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
+    if not isinstance(output_size, (int, torch.SymInt, tuple, list)) or \
+            isinstance(output_size, (tuple, list)) and len(output_size) != 2:
+        raise TypeError(f'roi_align: output_size must be one or two whole numbers, got {output_size!r}')
+    height, width = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
+    for value in (height, width, sampling_ratio):
+        if not isinstance(value, (int, torch.SymInt)):
+            raise TypeError('roi_align: output_size and sampling_ratio must be whole numbers, got '
+                            f'{output_size} and {sampling_ratio!r}')
     if height <= 0 or width <= 0:
         raise ValueError(f'roi_align: output_size must be positive, got {output_size}')
+    if sampling_ratio > MAX_SAMPLES:
+        raise ValueError(f'roi_align: sampling_ratio must be at most {MAX_SAMPLES}, got {sampling_ratio}')
     if rois.dim() != 2 or rois.size(1) != 5 or not rois.is_floating_point():
         raise ValueError(f'roi_align: rois must be floating point (R, 5), got {rois.dtype} {tuple(rois.shape)}')
     first = features[0]
@@ -96,10 +108,24 @@ def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_rat
                             f'{[feature.dtype for feature in features]}')
         if feature.device != rois.device:
             raise ValueError(f'roi_align: features are on {feature.device}, rois on {rois.device}')
+    if rois.device.type == 'cpu' and not torch.compiler.is_compiling():
+        _check_indices('image index', rois[:, 0], len(first))
+        if levels is not None:
+            _check_indices('level', levels, len(features))
     rois = rois.to(torch.float64 if first.dtype == torch.float64 else torch.float32)
     scales = list(map(float, spatial_scales))
+    if math.isnan(sum(scales)):
+        raise ValueError(f'roi_align: spatial_scales hold NaN: {scales}')
     compute = torch.ops.mmdet.roi_align if SERVED[rois.device.type] else _slow
-    return compute(features, rois, levels, scales, height, width, max(sampling_ratio, 0), aligned)
+    return compute(features, rois, levels, scales, height, width, max(sampling_ratio, 0), bool(aligned))
+
+
+def _check_indices(name, values, count):
+    if len(values):
+        least, most = map(float, values.aminmax())
+        if not 0 <= least <= most < count:
+            wrong = int((~((values >= 0) & (values < count))).nonzero()[0])
+            raise ValueError(f'roi_align: RoI {wrong} has {name} {values[wrong].item()}, but there are {count}')
 
 
 def _slow(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):

@@ -19,6 +19,13 @@ def map_rows(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
     Returns:
         Tensor: (N, ...), what the function gave, joined.
+
+    Raises:
+        ValueError: no tensors, or of several lengths or devices.
     """
+    if not tensors or any(tensor.dim() == 0 or len(tensor) != len(tensors[0]) or tensor.device != tensors[0].device
+                          for tensor in tensors):
+        raise ValueError('map_rows: tensors must be (N, ...) of one N on one device, got '
+                         f'{[(tuple(tensor.shape), str(tensor.device)) for tensor in tensors]}')
     size = ROWS_AT_ONCE if tensors[0].device.type == 'cpu' else max(len(tensors[0]), 1)
     return torch.cat([function(*parts) for parts in zip(*(tensor.split(size) for tensor in tensors), strict=True)])

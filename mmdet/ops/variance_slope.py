@@ -30,6 +30,9 @@ def variance_slope(x: Tensor, weight: Tensor, y: Tensor, mean: Tensor, patch: Te
     Raises:
         ValueError or TypeError: shapes, dtypes or devices that do not fit.
     """
+    if x.dim() != 4 or weight.dim() != 4 or y.dim() != 4 or not y.numel():
+        raise ValueError('variance_slope: x, weight and y must have 4 dimensions, and y elements, got '
+                         f'{tuple(x.shape)}, {tuple(weight.shape)} and {tuple(y.shape)}')
     cout, cin = weight.shape[:2]
     count = y.numel() // cout
     share = .5 if x.device.type == 'cpu' else 1  # of the products: scatter matrices are symmetric

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
+from mmdet.ops.arguments import check_number, check_pairs, check_whole
 from mmdet.ops.conv import bias_relu
 from mmdet.ops.conv_kernels import CONV_KERNELS, DTYPES
 from mmdet.ops.extension import SERVED, differentiable, fake
@@ -38,6 +39,8 @@ def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, ...], grad: Tensor,
     Raises:
         ValueError: shapes or devices that do not fit. TypeError: dtypes that do not.
     """
+    check_pairs('conv2d_weight_grad', stride=stride, padding=padding, dilation=dilation)
+    check_number('conv2d_weight_grad', scale=scale)
     dtype = torch.promote_types(torch.promote_types(x.dtype, grad.dtype), torch.float32)
     _check(x, weight_shape, grad, (stride, padding, dilation), groups, offset, dtype)
     if (CONV_KERNELS and _num_tiles(grad, 4) >= MIN_TILES and x.device.type == 'cpu' and SERVED['cpu']
@@ -67,8 +70,12 @@ def _num_tiles(grad, size):
 
 
 def _check(x, weight_shape, grad, sides, groups, offset, dtype):
+    if len(weight_shape) != 4:
+        raise ValueError(f'conv2d_weight_grad: weight_shape must be (Cout, Cin/groups, kh, kw), got {weight_shape}')
+    check_whole('conv2d_weight_grad', least=1, groups=groups, **{f'weight_shape[{at}]': size for at, size in
+                                                                enumerate(weight_shape)})
     cout, channels, *kernel = weight_shape
-    if x.dim() != 4 or len(kernel) != 2 or x.size(1) != channels * groups:
+    if x.dim() != 4 or cout % groups or x.size(1) != channels * groups:
         raise ValueError(f'conv2d_weight_grad: x {tuple(x.shape)} and weight_shape {tuple(weight_shape)} must be '
                          f'(B, Cin, H, W) and (Cout, Cin/groups, kh, kw), groups {groups}')
     size = tuple((side + 2 * padding - dilation * (taps - 1) - 1) // stride + 1

@@ -1,5 +1,6 @@
 """Tensors that do not belong together are refused by name, before a kernel reads them."""
 import inspect
+import math
 import typing
 
 import pytest
@@ -59,6 +60,42 @@ MISTAKES = {
     'linear_rois, weights': (ValueError, lambda: ops.linear_rois(ones(5, 4, 3, 3), ones(2, 35))),
     'crop_masks, height': (ValueError, lambda: ops.crop_masks(
         torch.zeros(9, dtype=torch.uint8), torch.tensor([[0, 0, 3, 3]]), ones(1, 4), torch.tensor([0]), 7, -1, 9)),
+    'crop_masks, window': (ValueError, lambda: ops.crop_masks(
+        torch.zeros(9, dtype=torch.uint8), torch.tensor([[0, 0, 2**62, 9]]), ones(1, 4), torch.tensor([0]), 7, 9, 9)),
+    'crop_masks, pixels': (ValueError, lambda: ops.crop_masks(
+        torch.zeros(8, dtype=torch.uint8), torch.tensor([[0, 0, 3, 3]]), ones(1, 4), torch.tensor([0]), 7, 9, 9)),
+    'crop_masks, index': (ValueError, lambda: ops.crop_masks(
+        torch.zeros(9, dtype=torch.uint8), torch.tensor([[0, 0, 3, 3]]), ones(1, 4), torch.tensor([-1]), 7, 9, 9)),
+    'crop_masks, size': (TypeError, lambda: ops.crop_masks(
+        torch.zeros(9, dtype=torch.uint8), torch.tensor([[0, 0, 3, 3]]), ones(1, 4), torch.tensor([0]), 7., 9, 9)),
+    'roi_align, samples': (ValueError, lambda: ops.roi_align(FEATURES, ones(1, 5), 7, sampling_ratio=2**40)),
+    'roi_align, image': (ValueError, lambda: ops.roi_align(FEATURES, torch.tensor([[torch.nan, 0, 0, 3, 3]]), 7)),
+    'roi_align, scale': (ValueError, lambda: ops.roi_align(FEATURES, ones(1, 5), 7, math.nan)),
+    'roi_align, output size': (TypeError, lambda: ops.roi_align(FEATURES, ones(1, 5), '7')),
+    'roi_align, half an output': (TypeError, lambda: ops.roi_align(FEATURES, ones(1, 5), 3.5)),
+    'nms, threshold': (ValueError, lambda: ops.nms(ones(2, 4), ones(2), math.nan)),
+    'nms_images, max_keep': (ValueError, lambda: ops.nms_images(
+        ones(1, 2, 4), ones(1, 2), torch.zeros(1, 2, dtype=torch.long), 0.5, -1)),
+    'bias_relu, devices': (ValueError, lambda: ops.bias_relu(FEATURES, ones(4).to('meta'))),
+    'bias_relu, dtypes': (TypeError, lambda: ops.bias_relu(FEATURES.bool())),
+    'linear_rois, devices': (ValueError, lambda: ops.linear_rois(ones(5, 36), ones(2, 36).to('meta'))),
+    'linear_rois, bias': (ValueError, lambda: ops.linear_rois(ones(5, 36), ones(2, 36), ones(3))),
+    'map_rows, lengths': (ValueError, lambda: ops.map_rows(torch.add, ones(3), ones(2))),
+    'mean_patch, dtype': (TypeError, lambda: ops.mean_patch(FEATURES.long(), (1, 1))),
+    'mean_patch, stride': (ValueError, lambda: ops.mean_patch(FEATURES, (1, 1), stride=(0, 1))),
+    'mean_variance, rows': (ValueError, lambda: ops.mean_variance(FEATURES, torch.ones(3, dtype=torch.bool))),
+    'normalize, devices': (ValueError, lambda: ops.normalize(FEATURES, *[ones(4)] * 3, ones(4).to('meta'), 1e-5, 512)),
+    'normalize, dtypes': (TypeError, lambda: ops.normalize(FEATURES, *[ones(4)] * 3, ones(4).long(), 1e-5, 512)),
+    'group_norm, groups': (TypeError, lambda: ops.group_norm(FEATURES, 2., None, None)),
+    'group_norm, eps': (ValueError, lambda: ops.group_norm(FEATURES, 2, None, None, math.nan)),
+    'conv2d_weight_grad, padding': (ValueError, lambda: ops.conv2d_weight_grad(FEATURES, (4, 4, 3, 3), FEATURES,
+                                                                               padding=(1,))),
+    'conv2d_weight_grad, kernel': (ValueError, lambda: ops.conv2d_weight_grad(FEATURES, (4, 4), FEATURES)),
+    'conv2d_weight_grad, no outputs': (ValueError, lambda: ops.conv2d_weight_grad(FEATURES, (0, 4, 3, 3), FEATURES)),
+    'variance_slope, rank': (ValueError, lambda: ops.variance_slope(FEATURES, ones(4, 4), FEATURES, *[ones(4)] * 2)),
+    'cbn_statistics, missing': (ValueError, lambda: cbn(stored=dict(patch=ones(1)))),
+    'cbn_statistics, first, type': (TypeError, lambda: cbn(first=0.5)),
+    'paste_masks, threshold': (ValueError, lambda: ops.paste_masks(ones(1, 7, 7), ones(1, 4), 9, 9, math.nan)),
     'paste_masks, width': (ValueError, lambda: ops.paste_masks(ones(1, 7, 7), ones(1, 4), 9, -1, 0.5)),
 }
 

@@ -478,7 +478,7 @@ def test_misuse_is_named():
 @pytest.mark.parametrize('name, value', [
     ('counters', torch.tensor([5, -1])), ('counters', torch.tensor([5.])), ('counters', 3), ('counters', torch.ones(2)),
     ('patch', torch.ones(1, 1)), ('slope', torch.ones(1, 3, 9)), ('mean', None), ('mean', torch.ones(2, 4)),
-    ('var0', torch.full((1, 4), torch.nan)), ('mean0', torch.ones(1, 4, dtype=torch.long)), ('patch', torch.ones(1, 1, 8))])
+    ('var0', torch.full((1, 4), torch.nan)), ('mean0', torch.ones(1, 4).long()), ('patch', torch.ones(1, 1, 8))])
 def test_a_history_that_is_none_is_named(name, value):
     state = dict(cbn_counters=torch.tensor([5, 1]), cbn_patch=torch.ones(1, 1, 9), cbn_slope=torch.ones(1, 4, 9),
                  **{f'cbn_{part}': torch.ones(1, 4) for part in ('mean', 'mean0', 'var0')})
