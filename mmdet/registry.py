@@ -5,7 +5,7 @@ A `type` nobody registered and a key no constructor takes are reported with the 
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mmengine import registry as root
@@ -14,6 +14,11 @@ from mmengine.registry import Registry
 from mmdet.errors import UserError
 
 SCOPE = 'mmdet'
+# Classes that hand on what they do not name -> the keys that where it goes takes.
+HANDED_ON = {'CheckpointHook': (), 'EMAHook': ('momentum', 'gamma', 'interval', 'device', 'update_buffers')}
+# What a constructor raises for an argument that it cannot use.
+MISFITS = (TypeError, ValueError, AssertionError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError)
+_whole: list[Any] = []  # the config whose parts are built
 
 
 def known_types(registry: Registry | None) -> list[str]:
@@ -29,11 +34,29 @@ def known_types(registry: Registry | None) -> list[str]:
 def unknown_type(kind: str, known: Iterable[str], place: str) -> UserError:
     """The error to raise where `place`, a key of a config, has the `type` `kind` and `known` are those there are."""
     known = sorted(known)
-    return UserError(f'{place}: unknown type {kind!r}.{_nearest(kind, known)} Known types: {", ".join(known)}. A class '
-                    'of your own must be registered in mmdet.registry, and its module named in custom_imports.')
+    return UserError(f'{place}: unknown type {kind!r}.{nearest(str(kind), known)} Known types: {", ".join(known)}. A '
+                    'class of your own must be registered in mmdet.registry, and its module named in custom_imports.')
 
 
-def _nearest(name: str, choices: Sequence[str]) -> str:
+def remember(cfg: Any) -> None:
+    """Errors of what is built from now on tell its place in `cfg`."""
+    _whole[:] = [cfg]
+
+
+def _place(part: Any) -> str:
+    """The dotted key of `part` in the config that is built, in brackets, or nothing."""
+    def found(node: Any, place: str) -> Iterator[str]:
+        if node is part or (place and node == part):
+            yield place
+        parts = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+        for key, value in parts:
+            yield from found(value, f'{place}.{key}' if place else str(key))
+    where = next((place for cfg in _whole for place in found(cfg.to_dict(), '')), '')
+    return f' (config key {where})' if where else ''
+
+
+def nearest(name: str, choices: Sequence[str]) -> str:
+    """' Did you mean ...?', or nothing where no choice is near."""
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     return f' Did you mean {close[0]!r}?' if close else ''
 
@@ -49,39 +72,52 @@ def _parameters(cls: Any) -> list[str] | None:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
             return None
-        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        names += [p.name for p in parameters
+                  if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != 'self']
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
+        if part.__name__ in HANDED_ON:
+            return [*names, *HANDED_ON[part.__name__]]
     return None
 
 
-def _check(cfg: Any, registry: Registry, default_args: dict | None = None) -> None:
+def check_keys(cfg: Any, registry: Registry, default_args: dict | None = None) -> None:
     """Raise the error a user can act on when `cfg` names an unknown type or holds a key its class does not take."""
     if not isinstance(cfg, dict):
         return  # lists become Sequential; anything else is mmengine's to refuse
     args = {**(default_args or {}), **cfg}
     if 'type' not in args:
-        raise UserError(f'a config for {registry.name!r} needs the key "type"; it holds only {sorted(args)}')
+        raise UserError(f'a config for {registry.name!r} needs the key "type"; it holds only {sorted(args)}'
+                        f'{_place(cfg)}')
     with registry.switch_scope_and_registry(args.pop('_scope_', None)) as registry:
         kind = args.pop('type')
         cls = registry.get(kind) if isinstance(kind, str) else kind
         if cls is None:
-            raise unknown_type(kind, known_types(registry), registry.name)
+            raise unknown_type(kind, known_types(registry), registry.name + _place(cfg))
     parameters = _parameters(cls)
     if parameters is None:
         return
     # What the Runner adds (default_args) and what mmengine's builder takes for itself is no key of the class.
     for key in cfg:
         if key not in parameters and key not in ('type', '_scope_', 'convert_to_iter_based'):
-            raise UserError(f'{cls.__module__}.{cls.__name__} takes no key {key!r}.{_nearest(key, parameters)} '
-                            f'It takes: {", ".join(parameters)}.')
+            raise UserError(f'{cls.__module__}.{cls.__name__} takes no key {key!r}{_place(cfg)}.'
+                            f'{nearest(str(key), parameters)} It takes: {", ".join(parameters)}.')
 
 
 def _checked(build: Callable) -> Callable:
     @functools.wraps(build)
     def build_checked(cfg: Any, *args: Any, registry: Registry, **kwargs: Any) -> Any:
-        _check(cfg, registry, *args, **kwargs)
-        return build(cfg, *args, registry=registry, **kwargs)
+        check_keys(cfg, registry, *args, **kwargs)
+        if registry.name in ('dataset', 'metric', 'runner') or not isinstance(cfg, dict):
+            return build(cfg, *args, registry=registry, **kwargs)  # they read files or do work: an error may be a bug
+        try:
+            return build(cfg, *args, registry=registry, **kwargs)
+        except UserError:
+            raise
+        except MISFITS as error:
+            given = ', '.join(f'{key}={value!r:.40}' for key, value in cfg.items() if not isinstance(value, dict))
+            raise UserError(f'dict({given[:200]}){_place(cfg)} cannot be built: {type(error).__name__}: '
+                            f'{error}') from error
     return build_checked
 
 

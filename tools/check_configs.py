@@ -21,6 +21,7 @@ from mmengine.optim import build_optim_wrapper
 from terminaltables import AsciiTable
 
 from mmdet.apis.inference import TestPipeline
+from mmdet.engine.check_config import check_config
 from mmdet.engine.command_line import add_config_options, plain_errors, user_mistake
 from mmdet.engine.config import innermost, read_config
 from mmdet.errors import MissingFileError, UserError
@@ -83,6 +84,7 @@ def check(path, options):
     np.random.seed(0)
     cfg = read_config(str(path), options)
     register_all_modules()
+    check_config(cfg)
     check_names(cfg)
     for key in ('model', 'train_dataloader', 'test_dataloader'):
         shrink(cfg[key])

@@ -14,6 +14,7 @@ from mmengine.model import BaseModel
 from mmdet.checkpoints import load_weights, read_checkpoint, saved_dataset_meta
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.classes import shown_names
+from mmdet.engine.check_config import check_config
 from mmdet.engine.config import innermost, read_config
 from mmdet.errors import UserError
 from mmdet.registry import DATASETS, MODELS, TRANSFORMS
@@ -46,6 +47,7 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | N
     else:
         config = read_config(str(config), cfg_options)
     register_all_modules()
+    check_config(config)
     model = MODELS.build(config.model)
     saved: dict = {}
     if checkpoint is None:

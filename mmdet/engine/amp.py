@@ -1,4 +1,5 @@
 """Mixed precision on any machine: float16 or bfloat16 on GPUs, bfloat16 on CPUs."""
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from mmdet.errors import UserError
 from mmdet.registry import OPTIM_WRAPPERS
 
 from .distributed import device_type
+from .machine import multiplies_bfloat16
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -21,11 +23,14 @@ class AmpOptimWrapper(OptimWrapper):
     Args:
         loss_scale: 'dynamic', a fixed float, or a dict of torch.amp.GradScaler's arguments; used with float16 alone.
         dtype: 'float16' or 'bfloat16'; by default float16 on GPUs and bfloat16 on CPUs, which compute float16 slowly.
+            A CPU without instructions for bfloat16 takes three times as long as in float32: there it stays in float32
+            unless dtype is 'bfloat16'.
     """
 
     def __init__(self, loss_scale: str | float | dict = 'dynamic', dtype: str | torch.dtype | None = None,
                  **kwargs: Any):
         super().__init__(**kwargs)
+        forced = dtype in ('bfloat16', torch.bfloat16)
         dtype = dtype or ('float16' if device_type() == 'cuda' else 'bfloat16')
         dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if dtype not in (torch.float16, torch.bfloat16):
@@ -33,6 +38,11 @@ class AmpOptimWrapper(OptimWrapper):
         if device_type() == 'cpu' and dtype is torch.float16:
             print_log('optim_wrapper.dtype is float16; on CPU bfloat16 is used in its place', logger='current')
             dtype = torch.bfloat16
+        self.casts = device_type() != 'cpu' or forced or multiplies_bfloat16()
+        if not self.casts:
+            print_log('This CPU has no instructions for bfloat16 and would take three times as long as in float32: '
+                      'training stays in float32. To force it: --cfg-options optim_wrapper.dtype=bfloat16',
+                      logger='current', level=logging.WARNING)
         self.cast_dtype = dtype
         self._fixed_scale = loss_scale if isinstance(loss_scale, (int, float)) else None
         scaling: dict[str, Any]
@@ -48,7 +58,8 @@ class AmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        with super().optim_context(model), torch.autocast(device_type(), dtype=self.cast_dtype):
+        with super().optim_context(model), \
+                torch.autocast(device_type(), dtype=self.cast_dtype, enabled=self.casts):
             yield
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:

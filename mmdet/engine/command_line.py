@@ -1,16 +1,18 @@
 """What the tools share: their options, and errors in plain words."""
+import ast
 import contextlib
 import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
 from mmdet.errors import UserError
 
-from .config import read_config
+from .config import literal, read_config
 
 TRACEBACK = 'MMDET_TRACEBACK'  # set it to see the traceback of every error
 
@@ -24,8 +26,31 @@ def add_run_options(parser: ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by older launchers; ignored')
 
 
+class ConfigOptions(DictAction):
+    """KEY=VALUE pairs as mmengine reads them, and values that are dict(...) or {...}, of literals alone."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        options = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            key, equals, text = pair.partition('=')
+            if not equals or not key or not all(key.split('.')):
+                raise UserError(f'--cfg-options {pair}: this is not KEY=VALUE, such as model.backbone.depth=18')
+            if any(text.count(left) != text.count(right) for left, right in ('()', '[]', '{}')):
+                raise UserError(f'--cfg-options {pair}: a bracket is missing. Does the shell take it? '
+                                f'Then put it in quotes: "{key}=..."')
+            try:
+                if text.startswith(('dict(', '{')):
+                    options[key] = literal(ast.parse(text, mode='eval').body)
+                else:
+                    options[key] = self._parse_iterable(text)
+            except (SyntaxError, ValueError, TypeError, AssertionError, RecursionError) as error:
+                raise UserError(f'--cfg-options {pair}: {error}. Values are numbers, words, lists and dict(...) of '
+                                'these') from None
+        setattr(namespace, self.dest, options)
+
+
 def add_config_options(parser: ArgumentParser) -> None:
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override keys of the config, e.g. optim_wrapper.optimizer.lr=0.01 '
                              'train_dataloader.batch_size=4 model.backbone.out_indices="(0,1,2,3)"')
 

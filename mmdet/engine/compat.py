@@ -22,6 +22,8 @@ import mmengine.hub.hub
 import mmengine.utils
 import numpy as np
 import torch
+import yaml
+from mmengine.fileio.handlers import yaml_handler
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader
@@ -38,6 +40,7 @@ def apply() -> None:
     _read_checkpoints_safely()
     _find_packages_without_pkg_resources()
     _read_scalars_when_asked()
+    _read_yaml_safely()
     _write_configs_quickly()
 
 
@@ -108,6 +111,11 @@ def _read_scalars_when_asked() -> None:
     MessageHub.update_scalar = update_scalar
     MessageHub._log_scalars = property(_histories, lambda hub, value: hub.__dict__.update(_log_scalars=value))
     OptimWrapper._clip_grad = _clip_grad
+
+
+def _read_yaml_safely() -> None:
+    # mmengine's loader makes any object that a file names: a config in YAML could run code.
+    yaml_handler.Loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
 def update_scalar(hub: MessageHub, key: str, value: int | float | np.ndarray | torch.Tensor, count: int = 1,

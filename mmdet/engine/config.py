@@ -22,17 +22,35 @@ def read_config(path: str, options: dict | None = None) -> Config:
         raise UserError(f'config {path} is no Python: {error}') from None
     except Exception as error:  # a config is a program: anything may go wrong in it
         raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
-    if 'model' not in cfg:
-        raise UserError(f'config {path} has no `model`; is it one of the parts that configs are made of?')
+    if not isinstance(cfg.get('model'), dict):
+        raise UserError(f'config {path} has no `model`; is it one of the parts that configs are made of?'
+                        if 'model' not in cfg else f'config {path}: model is {cfg.model!r:.80}, not a dict')
     for key in options or {}:
         if key.split('.')[0] not in cfg:
             print(f'note: --cfg-options sets {key}, of which the config knew nothing', file=sys.stderr)
     try:
         cfg.merge_from_dict(options or {})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
         raise UserError(f'--cfg-options does not suit the config {path}: {error}') from None
+    if not isinstance(cfg.model, dict):
+        raise UserError(f'--cfg-options makes model {cfg.model!r:.80}, which must be a dict')
     cfg._cfg_dict.setdefault('default_scope', 'mmdet')
     return cfg
+
+
+def literal(node: Any) -> Any:
+    """The value of a parsed expression of literals and dict(...), which is not run. ValueError where it is more."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        pairs = {keyword.arg: literal(keyword.value) for keyword in node.keywords}
+        if None in pairs or len(node.args) > 1:
+            raise ValueError('dict() of more than key=value')
+        return {**(literal(node.args[0]) if node.args else {}), **pairs}
+    if isinstance(node, ast.Dict):
+        return {literal(key): literal(item) for key, item in zip(node.keys, node.values, strict=True)}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        items = [literal(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
+    return ast.literal_eval(node)
 
 
 def literal_config(text: str) -> dict:
@@ -40,21 +58,10 @@ def literal_config(text: str) -> dict:
 
     Raises ValueError when the text is more than assignments of literals and dict(...).
     """
-    def value(node: Any) -> Any:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-            pairs = {keyword.arg: value(keyword.value) for keyword in node.keywords}
-            return {**(value(node.args[0]) if node.args else {}), **pairs}
-        if isinstance(node, ast.Dict):
-            return {value(key): value(item) for key, item in zip(node.keys, node.values, strict=True)}
-        if isinstance(node, (ast.List, ast.Tuple)):
-            items = [value(item) for item in node.elts]
-            return items if isinstance(node, ast.List) else tuple(items)
-        return ast.literal_eval(node)
-
     try:
         body: list[Any] = ast.parse(text).body
-        return {node.targets[0].id: value(node.value) for node in body}
-    except (AttributeError, SyntaxError, TypeError, ValueError) as error:
+        return {node.targets[0].id: literal(node.value) for node in body}
+    except (AttributeError, SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f'the config in the checkpoint is no list of plain values ({error}); '
                          'give the config file instead') from None
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from mmdet.registry import OPTIMIZERS
+from mmdet.registry import OPTIMIZERS, known_types, unknown_type
 
 
 def choose_kernel(optimizer_cfg: dict, model: nn.Module) -> dict:
@@ -17,6 +17,8 @@ def choose_kernel(optimizer_cfg: dict, model: nn.Module) -> dict:
     if isinstance(kind, str):
         with OPTIMIZERS.switch_scope_and_registry(None) as registry:
             kind = registry.get(kind)
+        if kind is None:
+            raise unknown_type(optimizer_cfg['type'], known_types(OPTIMIZERS), 'optim_wrapper.optimizer')
     if kind not in (SGD, Adam, AdamW) or not {'fused', 'foreach', 'differentiable'}.isdisjoint(optimizer_cfg):
         return optimizer_cfg
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

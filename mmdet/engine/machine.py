@@ -2,10 +2,25 @@
 import os
 import platform
 from importlib.metadata import version
+from pathlib import Path
 
 import cv2
 import mmengine
 import torch
+
+
+def multiplies_bfloat16(cpu_flags: str | None = None) -> bool:
+    """Whether the CPU has instructions for bfloat16. Without them it takes 3 times as long as float32.
+
+    cpu_flags: as Linux tells them; by default those of this machine. True where nothing tells.
+    """
+    if cpu_flags is None:
+        try:
+            cpu_flags = Path('/proc/cpuinfo').read_text()
+        except OSError:
+            return True
+    words = set(cpu_flags.split())
+    return not words.isdisjoint({'avx512_bf16', 'amx_bf16', 'avx_ne_convert', 'bf16', 'svebf16'})
 
 
 def describe_machine() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
@@ -27,6 +28,7 @@ from mmdet.errors import UserError
 from mmdet.registry import RUNNERS
 
 from . import classes
+from .check_config import check_config
 from .check_resume import check_training_state
 from .cuda_graph import use_cuda_graphs
 from .distributed import device_type, start_process_group, unwrap
@@ -55,6 +57,11 @@ class Runner(_Runner):
     _strict = False  # whether a checkpoint that does not fit the model is an error
     _loaded_meta: dict = {}
     random_state: dict | None = None  # the training's, while a validation runs
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'Runner':
+        check_config(cfg)
+        return super().from_cfg(cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         keep_freed_memory()

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from mmdet.engine import AmpOptimWrapper
+from mmdet.engine.machine import multiplies_bfloat16
 from mmdet.registry import OPTIM_WRAPPERS
 
 
@@ -18,13 +19,22 @@ def test_config_gets_ours():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='on GPUs float16 is kept')
+@pytest.mark.parametrize('has_instructions', [True, False])
 @pytest.mark.parametrize('dtype', [None, 'bfloat16', 'float16'])
-def test_cpu_computes_in_bfloat16(dtype):
+def test_cpu_computes_in_bfloat16_if_it_can_or_must(dtype, has_instructions, monkeypatch, log):
+    monkeypatch.setattr('mmdet.engine.amp.multiplies_bfloat16', lambda: has_instructions)
     model = nn.Linear(4, 4)
     amp = wrapper(model, dtype=dtype)
+    bfloat16 = has_instructions or dtype == 'bfloat16'
     with amp.optim_context(model):
-        assert model(torch.ones(1, 4)).dtype == torch.bfloat16
+        assert model(torch.ones(1, 4)).dtype == (torch.bfloat16 if bfloat16 else torch.float32)
     assert not amp.loss_scaler.is_enabled()
+    assert ('no instructions for bfloat16' in log.text) == (not bfloat16)
+
+
+def test_the_instructions_of_a_cpu():
+    assert multiplies_bfloat16('flags : fpu avx512f avx512_bf16 amx_tile') and multiplies_bfloat16('Features: fp bf16')
+    assert not multiplies_bfloat16('flags : fpu avx2 avx512f avx512bw')
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='checks the CPU')
@@ -32,7 +42,7 @@ def test_step_equals_autocast_by_hand():
     torch.manual_seed(0)
     model, twin = nn.Linear(4, 1), nn.Linear(4, 1)
     twin.load_state_dict(model.state_dict())
-    amp = wrapper(model, clip_grad=dict(max_norm=0.5))
+    amp = wrapper(model, clip_grad=dict(max_norm=0.5), dtype='bfloat16')
     by_hand = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
     for step in range(3):
         x = torch.randn(8, 4)

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmdet.checkpoints import read_checkpoint
 from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run, user_mistake
 from mmdet.engine.config import read_config
+from mmdet.errors import UserError
 
 CONFIG = "model = dict(type='A', parts=[dict(a=1), dict(a=2)])\nlr = 0.1\nwork_dir = None\n"
 
@@ -57,6 +58,29 @@ def test_run_options(config):
     assert cfg.work_dir == os.path.join('work_dirs', 'net')
     assert prepare_run(parse(config, '--work-dir', 'here', '--launcher', 'slurm')).work_dir == 'here'
     assert prepare_run(parse(config, '--cfg-options', 'work_dir=there')).work_dir == 'there'
+
+
+def test_options_may_be_dicts(config):
+    args = parse(config, '--cfg-options', 'a=dict(b=[1,(2,3)], c="x", d=dict(e=None))', 'f={"g": 1.5}', 'h=[1,2]')
+    assert args.cfg_options == dict(a=dict(b=[1, (2, 3)], c='x', d=dict(e=None)), f=dict(g=1.5), h=[1, 2])
+
+
+@pytest.mark.parametrize('option, message', [
+    ('lr', 'not KEY=VALUE'), ('=3', 'not KEY=VALUE'), ('a..b=3', 'not KEY=VALUE'), ('a=[1,2', 'a bracket is missing'),
+    ('a=dict(b=1', 'a bracket is missing'), ('a=dict(b=open("x"))', 'malformed'), ('a=dict(b=)', 'invalid syntax')])
+def test_options_that_are_none_are_named(config, option, message):
+    with pytest.raises(UserError, match=f'--cfg-options (.|\n)*{message}'):
+        parse(config, '--cfg-options', option)
+
+
+def test_a_yaml_config_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'net.yaml').write_text('model: {type: A, n: 3}\n')
+    assert read_config('net.yaml').model.n == 3
+    (tmp_path / 'net.yaml').write_text('model: !!python/object/apply:os.system ["touch ran"]\n')
+    with pytest.raises(UserError, match='net.yaml(.|\n)*python/object'):
+        read_config('net.yaml')
+    assert not os.path.exists('ran')
 
 
 def test_mistakes_end_in_one_line(tmp_path, capsys, monkeypatch):

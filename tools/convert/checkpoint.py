@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmdet.checkpoints import load_weights, read_checkpoint, weights_for, weights_of, write_file
+from mmdet.engine.check_config import check_config
 from mmdet.engine.command_line import plain_errors
 from mmdet.engine.config import read_config
 from mmdet.registry import MODELS
@@ -25,7 +26,9 @@ def main():
     print(f'{args.source}\n' + (str(conversion) if conversion else "mmdetection's names already: nothing to convert"))
     if args.config:
         register_all_modules()
-        model = MODELS.build(read_config(args.config).model)
+        cfg = read_config(args.config)
+        check_config(cfg)
+        model = MODELS.build(cfg.model)
         misfit = load_weights(model, checkpoint, source=args.source)
         weights = weights_for(model, conversion) if conversion else weights
         print(f'into {args.config}: ' + (f'\n{misfit}' if misfit else 'everything fits'))

@@ -6,11 +6,12 @@ from .build import build_activation_layer, build_conv_layer
 from .cbn import CBN
 from .conv_norm import ConvModule, conv_norm
 from .conv_ws import ConvWS2d
+from .ema import ExpMomentumEMA
 from .frozen_bn import FrozenBN, freeze_norm
 from .group_norm import GN
 from .norm import build_norm_layer
 from .norm_protocol import NormProtocol
 from .sync_bn import SyncBN
 
-__all__ = ['BN', 'CBN', 'Conv2d', 'ConvModule', 'ConvWS2d', 'FrozenBN', 'GN', 'NormProtocol', 'SyncBN',
-           'build_activation_layer', 'build_conv_layer', 'build_norm_layer', 'conv_norm', 'freeze_norm']
+__all__ = ['BN', 'CBN', 'Conv2d', 'ConvModule', 'ConvWS2d', 'ExpMomentumEMA', 'FrozenBN', 'GN', 'NormProtocol',
+           'SyncBN', 'build_activation_layer', 'build_conv_layer', 'build_norm_layer', 'conv_norm', 'freeze_norm']
