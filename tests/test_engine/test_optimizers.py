@@ -41,8 +41,8 @@ def detector():
 
 
 @pytest.mark.parametrize('kind, layers, expected', [
-    ('stage_wise', 4, dict(head=1, conv1=0.5**5, layer1=0.5**4, layer4=0.5)),
-    ('layer_wise', 8, {'head': 1, 'conv1': 0.5**9, 'layer1.0': 0.5**8, 'layer1.1': 0.5**7, 'layer4.1': 0.5})])
+    ('stage_wise', 4, {'head': 1, 'backbone.conv1': 0.5**5, 'layer1': 0.5**4, 'layer4': 0.5}),
+    ('layer_wise', 8, {'head': 1, 'backbone.conv1': 0.5**9, 'layer1.0': 0.5**8, 'layer1.1': 0.5**7, 'layer4.1': 0.5})])
 def test_learning_rates_fall_towards_the_image(kind, layers, expected):
     model = detector()
     wrapper = build_optim_wrapper(model, dict(
