@@ -116,7 +116,8 @@ def main():
     heads = [*GOOD, *sorted({found for counts in table.values() for found in counts} - set(GOOD))]
     print('| kind | ' + ' | '.join(['cases', *heads]) + ' |\n' + '| --- ' * (len(heads) + 2) + '|')
     for kind, counts in [*table.items(), ('all', sum(table.values(), Counter()))]:
-        print(f'| {kind} | ' + ' | '.join(str(number) for number in [counts.total(), *(counts[head] for head in heads)]) + ' |')
+        numbers = [counts.total(), *(counts[head] for head in heads)]
+        print(f'| {kind} | {" | ".join(map(str, numbers))} |')
     total = sum(table.values(), Counter())
     return total.total() > 0 and any(total[found] for found in total if found not in GOOD)
 
