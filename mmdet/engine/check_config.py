@@ -34,8 +34,9 @@ def check_config(cfg: Config) -> None:
     for name, kind in (('val_cfg', 'ValLoop'), ('test_cfg', 'TestLoop')):
         if isinstance(cfg.get(name), dict):
             check_keys({'type': kind, **cfg[name]}, LOOPS)
-    if not isinstance(cfg.get('log_level', 'INFO'), int) and cfg.log_level not in LEVELS:
-        raise UserError(f'log_level is {cfg.log_level!r}; known: {", ".join(LEVELS)}')
+    level = cfg.get('log_level', 'INFO')
+    if not isinstance(level, int) and level not in LEVELS:
+        raise UserError(f'log_level is {level!r}; known: {", ".join(LEVELS)}')
     check_model(cfg.get('model'))
     _check_save_best(cfg)
 

@@ -1,9 +1,7 @@
 """The Runner: mmengine's, on any number of CPU processes or GPUs, with exact resume and named misfits."""
 import contextlib
 import functools
-import inspect
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,22 +28,20 @@ from mmdet.registry import RUNNERS
 from . import classes
 from .check_config import check_config
 from .check_resume import check_training_state
+from .compile_option import compile_parts
 from .cuda_graph import use_cuda_graphs
 from .distributed import device_type, start_process_group, unwrap
 from .failures import named_failures
 from .fused_optimizer import choose_kernel, keep_kernel
 from .kept_memory import keep_freed_memory
 from .loader_workers import prepare_workers
+from .log_noise import is_worth_telling
 from .machine import describe_machine
 from .running_statistics import average_running_statistics
 from .seeded_batches import seed_batches
 from .training_state import collect_training_state, restore_training_state
 from .visual_backends import check_packages
 
-# mmengine warns the user of its own use of a class of its own, and lists every parameter with paramwise_cfg.
-# It does not know that a checkpoint here holds the gradients accumulated so far.
-NOISE = re.compile('"(FileClient|HardDiskBackend)"|^paramwise_options|is skipped since its requires_grad=False$'
-                   '|^Resumed iteration number is not divisible by `_accumulative_counts`')
 # Hooks that every run has unless its config sets them to None.
 STANDING_HOOKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss': dict(type='CheckInvalidLossHook'),
                   'cbn': dict(type='CBNHook'), 'stop': dict(type='StopHook')}
@@ -84,20 +80,8 @@ class Runner(_Runner):
     def _maybe_compile(self, target: str) -> None:
         if self.cfg.get('cuda_graph'):
             use_cuda_graphs(unwrap(self.model), self.cfg.cuda_graph)
-        # mmengine compiles the whole step, losses, logging and all; the model knows which of its parts are worth it.
-        options = self.cfg.get('compile')
-        if options is None or options is False:
-            return
-        options = {} if options is True else options
-        known = [name for name in inspect.signature(torch.compile).parameters if name != 'model']
-        if not isinstance(options, dict) or not options.keys() <= set(known):
-            raise UserError(f'compile={options!r} must be True, False or a dict of options of torch.compile, such as '
-                             f"dict(mode='max-autotune'); known: {', '.join(known)}")
-        try:
-            unwrap(self.model).compile(**options)
-        except RuntimeError as error:
-            raise UserError(f'compile={options!r}: {error}') from error
-        self.logger.info('The model is compiled as its first batches of each shape come; they take minutes')
+        if self.cfg.get('compile') not in (None, False):
+            compile_parts(unwrap(self.model), self.cfg.compile)
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None,
@@ -137,7 +121,7 @@ class Runner(_Runner):
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
-        logger.addFilter(lambda record: not NOISE.search(record.getMessage()))
+        logger.addFilter(is_worth_telling)
         return logger
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
@@ -186,9 +170,8 @@ class Runner(_Runner):
         if not latest:
             self.logger.info(f'No checkpoint to resume from in {self.work_dir}: training starts from the beginning')
             return None
-        if not Path(latest).exists():  # the work_dir has moved
-            latest = str(Path(self.work_dir, Path(latest).name))
-        return latest
+        # The work_dir may have moved.
+        return latest if Path(latest).exists() else str(Path(self.work_dir, Path(latest).name))
 
     def load_or_resume(self) -> None:
         if self._has_loaded:

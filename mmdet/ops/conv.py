@@ -191,14 +191,12 @@ def linear_rois(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         Tensor: (R, Cout).
 
     Raises:
-        ValueError: shapes or devices that do not fit. RuntimeError: dtypes that do not.
+        ValueError: shapes that do not fit. RuntimeError: dtypes or devices that do not.
     """
     if x.dim() not in (2, 4) or weight.dim() != 2 or x.shape[1:].numel() != weight.size(1) \
             or bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError('linear_rois: x must be (R, C, h, w) or (R, C), weight (Cout, C * h * w), bias (Cout,), got '
                          f'{tuple(x.shape)}, {tuple(weight.shape)} and {None if bias is None else tuple(bias.shape)}')
-    if weight.device != x.device or bias is not None and bias.device != x.device:
-        raise ValueError(f'linear_rois: x is on {x.device}, weight on {weight.device}, or bias elsewhere')
     if x.device.type != 'cpu' or x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') or not len(x):
         return F.linear(x.flatten(1), weight, bias)
     if x.dim() == 2:  # rows as the positions of one image
@@ -208,10 +206,7 @@ def linear_rois(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 class _LinearRoIs(Function):
-    """linear_rois on (R, C, h, w).
-
-    Backward takes a few channels at a time: oneDNN works on copies, and these weights are the largest of the model.
-    """
+    # Backward takes a few channels at a time: oneDNN works on copies, and these weights are the largest of the model.
 
     @staticmethod
     def forward(ctx, x, weight, bias):

@@ -78,7 +78,6 @@ MISTAKES = {
         ones(1, 2, 4), ones(1, 2), torch.zeros(1, 2, dtype=torch.long), 0.5, -1)),
     'bias_relu, devices': (ValueError, lambda: ops.bias_relu(FEATURES, ones(4).to('meta'))),
     'bias_relu, dtypes': (TypeError, lambda: ops.bias_relu(FEATURES.bool())),
-    'linear_rois, devices': (ValueError, lambda: ops.linear_rois(ones(5, 36), ones(2, 36).to('meta'))),
     'linear_rois, bias': (ValueError, lambda: ops.linear_rois(ones(5, 36), ones(2, 36), ones(3))),
     'map_rows, lengths': (ValueError, lambda: ops.map_rows(torch.add, ones(3), ones(2))),
     'mean_patch, dtype': (TypeError, lambda: ops.mean_patch(FEATURES.long(), (1, 1))),
