@@ -32,8 +32,9 @@ def read_results(path: str) -> list:
 
 
 def iou_types(results: Sequence[dict]) -> list[str]:
-    """'bbox' and 'segm', as far as the detections have boxes and masks."""
-    return [iou_type for iou_type, key in _KEYS.items() if results and key in results[0]]
+    """'bbox' and 'segm', as far as any of the detections has a box or a mask."""
+    return [iou_type for iou_type, key in _KEYS.items()
+            if any(key in result for result in results if isinstance(result, dict))]
 
 
 def checked_results(results: list, dataset: dict, source: str, ann_file: str) -> list[dict]:
@@ -53,7 +54,7 @@ def checked_results(results: list, dataset: dict, source: str, ann_file: str) ->
     def name(i: int) -> str:
         return f'entry {i} of {source}'
 
-    types = iou_types(results) if isinstance(results[0], dict) else []
+    types = iou_types(results)
     needed = {'image_id', 'category_id', 'score', *(_KEYS[iou_type] for iou_type in types or ('bbox',))}
     for i, result in enumerate(results):
         if not isinstance(result, dict) or not needed <= result.keys():
