@@ -75,7 +75,8 @@ class CocoMetric(BaseMetric):
             for name in ('bboxes', 'scores', 'labels'):
                 result[name] = pred[name].cpu().numpy()
             if 'masks' in pred:
-                result['masks'] = encode_masks(pred['masks'])
+                foreign = isinstance(pred['masks'], list)
+                result['masks'] = _checked(pred['masks'], sample) if foreign else encode_masks(pred['masks'])
             if self.annotations is None:
                 if 'instances' not in sample:
                     raise UserError("CocoMetric has no ground truth: give it ann_file, or add 'instances' to "
@@ -88,18 +89,17 @@ class CocoMetric(BaseMetric):
         classes = (self.dataset_meta or {}).get('classes')
         if classes is None:
             raise UserError("CocoMetric needs the names of the classes: the data set's metainfo has no 'classes'")
-        if self.annotations is None:
-            seen = seen_in_samples(results, classes)
-        else:
-            seen = seen_in_file(results, self.annotations, str(self.ann_file))
+        source = str(self.ann_file or 'the ground truth of the samples')
+        seen = (seen_in_samples(results, classes) if self.annotations is None
+                else seen_in_file(results, self.annotations, source))
         if len(seen.results) < len(results):
             print_log(f'{len(results) - len(seen.results)} of {len(results)} predictions are of an image that was seen '
                       'before: each image counts once', 'current')
-        ids = one_id_a_name(seen.annotations['categories'], str(self.ann_file))
+        ids = one_id_a_name(seen.annotations['categories'], source)
         id_of_name = {category['name']: ids[category['id']] for category in seen.annotations['categories']}
         category_ids = [id_of_name.get(name) for name in classes]
         if not any(i is not None for i in category_ids):
-            raise UserError(f'none of the classes {classes} of the data set is in {self.ann_file}, '
+            raise UserError(f'none of the classes {classes} of the data set is in {source}, '
                             f'which has {list(id_of_name)}')
         detections = [d for result, image in zip(seen.results, seen.annotations['images'], strict=True)
                       for d in detections_of(result, image, category_ids)]
@@ -107,7 +107,7 @@ class CocoMetric(BaseMetric):
             seen.results, seen.annotations['images'], strict=True)})
         if self.format_only:
             return {}
-        truth = coco_index(seen.annotations, source=str(self.ann_file))
+        truth = coco_index(seen.annotations, source=source)
         numbers = {name: truth.category_ids[id_of_name[name]] for name in classes if name in id_of_name}
         figures, rows = {}, []
         for metric in self.metrics:
@@ -172,7 +172,7 @@ def detections_of(result: dict, image: dict, category_ids: Sequence[Any]) -> Ite
     Raises ValueError, naming the image, for numbers that are not finite, boxes of negative size, labels that are no
     class, and masks that are not the image's.
     """
-    where = f'for image {result.get("img_path") or result["img_id"]}'
+    where = _where(result)
     boxes, scores, labels = result['bboxes'].astype(np.float64), result['scores'].astype(np.float64), result['labels']
     boxes[:, 2:] -= boxes[:, :2]
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
@@ -182,14 +182,22 @@ def detections_of(result: dict, image: dict, category_ids: Sequence[Any]) -> Ite
         raise UserError(f'the model predicts boxes of negative width or height {where}: they must be x1, y1, x2, y2')
     if ((labels < 0) | (labels >= len(category_ids))).any():
         raise UserError(f'the model predicts the label {labels.max()} {where}; there are {len(category_ids)} classes')
-    masks: list = [None] * len(boxes)
-    if 'masks' in result:
-        masks = checked_rles(result['masks'], [[image['height'], image['width']]] * len(boxes),
-                             lambda i: f'predicted mask {i} {where}')
+    masks, size = result.get('masks', [None] * len(boxes)), [image['height'], image['width']]
+    if 'masks' in result and len(masks) and list(masks[0]['size']) != size:
+        raise UserError(f'the model predicts masks of height and width {masks[0]["size"]} {where}, which has {size}')
     for box, score, label, mask in zip(boxes.tolist(), scores.tolist(), labels.tolist(), masks, strict=True):
         if category_ids[label] is not None:
             detection = dict(image_id=image['id'], category_id=category_ids[label], bbox=box, score=score)
             yield detection if mask is None else dict(detection, segmentation=mask)
+
+
+def _checked(rles: list, sample: dict) -> list[dict]:
+    """RLEs that were not made here."""
+    return checked_rles(rles, [sample['ori_shape']] * len(rles), lambda i: f'predicted mask {i} {_where(sample)}')
+
+
+def _where(sample: dict) -> str:
+    return f'for image {sample.get("img_path") or sample["img_id"]}'
 
 
 def _log_table(title: str, rows: list[tuple[str, dict[str, float]]]) -> None:

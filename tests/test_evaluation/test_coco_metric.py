@@ -219,7 +219,7 @@ def test_broken_predictions_are_named(ann_file):
     refused('the label 2', labels=torch.tensor([2]))
     refused('the label -1', labels=torch.tensor([-1]))
     refused('predicted mask 0', masks=[dict(size=[100, 120], counts=b'\x31\x31')])
-    refused('predicted mask 0', masks=torch.zeros(1, 120, 100, dtype=torch.bool))
+    refused(r'masks of height and width \[120, 100\]', masks=torch.zeros(1, 120, 100, dtype=torch.bool))
 
 
 def test_mistakes_are_named(ann_file, tmp_path):
