@@ -1,10 +1,9 @@
 """Detectors for use from Python: build one, run it on images."""
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -22,6 +21,8 @@ from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.mask import PastedMasks
 from mmdet.utils import register_all_modules
 from mmdet.visualization import get_palette
+
+from .image_input import as_image, is_one_image
 
 
 def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | None = None, palette: str = 'none',
@@ -72,17 +73,18 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | N
     return model.to(device).eval()
 
 
-def inference_detector(model: BaseModel, imgs: str | Path | np.ndarray | Sequence[str | Path | np.ndarray],
+def inference_detector(model: BaseModel, imgs: Any,
                        test_pipeline: Callable | None = None) -> DetDataSample | SampleList:
-    """Detect on one image or a list of them; returns one DetDataSample or as many.
+    """Detect on one image, or on several that a list or a generator gives; returns one DetDataSample or a list.
 
-    An image is a path, a URL or a (H, W, 3) uint8 BGR array. test_pipeline: what turns an image into the model's input;
-    by default the config's test pipeline without the annotations. pred_instances.masks is bool (N, H, W).
+    An image is what as_image takes, among others a path, a URL or a (H, W, 3) uint8 BGR array. test_pipeline: what
+    turns an image into the model's input; by default the config's test pipeline without the annotations.
+    pred_instances.masks is bool (N, H, W).
     """
     pipeline = test_pipeline or TestPipeline(model.cfg)
-    images: Sequence[Any] = imgs if isinstance(imgs, (list, tuple)) else [imgs]
-    samples = [with_bitmaps(_predict(model, [pipeline(image)])[0]) for image in images]
-    return samples if images is imgs else samples[0]
+    one = is_one_image(imgs)
+    samples = [with_bitmaps(_predict(model, [pipeline(image)])[0]) for image in ([imgs] if one else imgs)]
+    return samples[0] if one else samples
 
 
 @torch.no_grad()
@@ -99,7 +101,7 @@ def with_bitmaps(sample: DetDataSample) -> DetDataSample:
 
 
 class TestPipeline:
-    """A config's test pipeline for images that have no annotations: path, URL or BGR array -> packed dict."""
+    """A config's test pipeline for images that have no annotations: what as_image takes -> packed dict."""
     __test__ = False  # pytest must not collect it
 
     def __init__(self, cfg: Config):
@@ -113,11 +115,12 @@ class TestPipeline:
         self.load_array = TRANSFORMS.build(dict(type='LoadImageFromNDArray'))
         self.steps = [TRANSFORMS.build(step) for step in steps[1:]]
 
-    def __call__(self, image: str | Path | np.ndarray) -> dict:
-        if isinstance(image, np.ndarray):
-            results = self.load_array(dict(img=image, img_id=0))
+    def __call__(self, image: Any) -> dict:
+        image = as_image(image)
+        if isinstance(image, str):
+            results = self.load_file(dict(img_path=image, img_id=0))
         else:
-            results = self.load_file(dict(img_path=str(image), img_id=0))
+            results = self.load_array(dict(img=image, img_id=0))
         for step in self.steps:
             results = step(results)
         return results

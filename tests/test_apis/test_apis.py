@@ -118,6 +118,28 @@ def test_inferencer_on_a_folder(folder, tmp_path):
     assert prediction['masks'] == encode_masks(expected.pred_instances.masks)
 
 
+def test_no_result_overwrites_another(folder, tmp_path):
+    inferencer = DetInferencer(folder / 'net.py', folder / 'net.pth', show_progress=False)
+    image = cv2.imread(str(folder / 'images/one.png'))[:40, :40]
+    paths = [tmp_path / name for name in ('cam1/1.png', 'cam2/1.png', 'cam2/1.jpg')]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), image)
+    inferencer(paths, out_dir=str(tmp_path / 'out'), no_save_pred=False)
+    inferencer((path for path in [folder / 'images/one.png', image]), out_dir=str(tmp_path / 'out'), no_save_pred=False)
+    written = sorted(str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.*'))
+    assert written == ['preds/00000000.json', 'preds/cam1/1.png.json', 'preds/cam2/1.jpg.json', 'preds/cam2/1.png.json',
+                       'preds/one.json', 'vis/00000000.jpg', 'vis/cam1/1.png', 'vis/cam2/1.jpg', 'vis/cam2/1.png',
+                       'vis/one.png']
+
+
+def test_long_and_thin_images(folder):
+    model = init_detector(folder / 'net.py', folder / 'net.pth', device='cpu')
+    for height, width in ((2000, 2), (1, 500), (2, 65500)):
+        result = inference_detector(model, np.full((height, width, 3), 90, np.uint8)).pred_instances
+        assert result.masks.shape[1:] == (height, width) and torch.isfinite(result.bboxes).all()
+
+
 def test_batches_change_nothing(folder):
     inferencer = DetInferencer(folder / 'net.py', folder / 'net.pth', show_progress=False)
     image = cv2.imread(str(folder / 'images/one.png'))

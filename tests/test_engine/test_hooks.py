@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import toy_run
+from mmengine.dataset import BaseDataset
 from mmengine.structures import InstanceData
 from torch import nn
 
@@ -80,6 +81,23 @@ def test_pictures_of_a_test_show_truth_and_predictions(tested, tmp_path):
     assert (picture[20, 10:60] != 200).any() and (picture[25, 80:] != 200).any()
     DetVisualizationHook(draw=True, test_out_dir=str(tmp_path / 'there')).after_test_iter(runner, 0, None, outputs)
     assert (tmp_path / 'there/a.png').exists()
+
+
+def test_no_picture_of_a_test_overwrites_another(tested, tmp_path):
+    runner, (sample,) = tested
+    paths = [tmp_path / 'cam1/a.png', tmp_path / 'cam2/a.png']
+    infos = [dict(img_path=str(path)) for path in paths]
+    runner.test_dataloader = SimpleNamespace(dataset=BaseDataset(lazy_init=True, serialize_data=False))
+    runner.test_dataloader.dataset.load_data_list = lambda: infos
+    runner.test_dataloader.dataset.full_init()
+    for path in paths:
+        path.parent.mkdir()
+        cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
+        hook = DetVisualizationHook(draw=True, test_out_dir='shown')  # of another process
+        hook.before_test(runner)
+        sample.set_metainfo(dict(img_path=str(path)))
+        hook.after_test_iter(runner, 0, None, [sample])
+    assert sorted(path.parent.name for path in (tmp_path / 'now/shown').rglob('a.png')) == ['cam1', 'cam2']
 
 
 def test_pictures_of_a_validation_go_to_the_backends(tested, tmp_path):

@@ -9,6 +9,8 @@ from mmengine.runner import Runner
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 
+from ..result_names import ResultNames
+
 
 @HOOKS.register_module()
 class DetVisualizationHook(Hook):
@@ -19,7 +21,7 @@ class DetVisualizationHook(Hook):
         score_thr: least score of a drawn prediction.
         show, wait_time: in a window, for so many seconds.
         test_out_dir: folder for the pictures of a test, under work_dir/timestamp unless absolute; else the visual
-            backends take them.
+            backends take them. Each has the name of its image, with as many folders as tell equal names apart.
         backend_args: how mmengine.fileio reads the images.
     """
 
@@ -33,11 +35,17 @@ class DetVisualizationHook(Hook):
         self.test_out_dir = test_out_dir
         self.backend_args = backend_args
         self._drawn = 0
+        self._names = ResultNames()
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                        outputs: Sequence[DetDataSample] = ()) -> None:
         if self.draw and batch_idx % self.interval == 0:
             self._draw(runner, outputs[0], 'val_img', None, step=runner.iter + batch_idx)
+
+    def before_test(self, runner: Runner) -> None:
+        dataset = runner.test_dataloader.dataset
+        if self.draw and self.test_out_dir is not None and hasattr(dataset, 'get_data_info'):
+            self._names.plan(dataset.get_data_info(i)['img_path'] for i in range(len(dataset)))
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                         outputs: Sequence[DetDataSample] = ()) -> None:
@@ -46,7 +54,8 @@ class DetVisualizationHook(Hook):
         for sample in outputs:
             out_file = None
             if self.test_out_dir is not None:
-                out_file = Path(runner.work_dir, runner.timestamp, self.test_out_dir, Path(sample.img_path).name)
+                folder = Path(runner.work_dir, runner.timestamp, self.test_out_dir)
+                out_file = folder / self._names(sample.img_path)
             self._drawn += 1
             self._draw(runner, sample, 'test_img', out_file, step=self._drawn)
 

@@ -187,3 +187,13 @@ def test_bitmap_masks_stay_bitmap_masks():
     for transform in (Resize(scale=(30, 20)), RandomFlip(prob=1.), Pad(size=(70, 70))):
         assert isinstance(transform(scene())['gt_masks'], BitmapMasks)
         assert isinstance(transform(scene('polygon'))['gt_masks'], PolygonMasks)
+
+
+@pytest.mark.parametrize('shape, expected', [((2000, 2), (1333, 1)), ((1, 500), (3, 1333)), ((2, 65500), (1, 1333)),
+                                             ((65500, 2), (1333, 1))])
+def test_resize_leaves_a_pixel(shape, expected):
+    height, width = shape
+    results = Resize((1333, 800), keep_ratio=True)(dict(
+        img=np.full((*shape, 3), 7, np.uint8), gt_bboxes=np.array([[0, 0, width, height]], np.float32)))
+    assert results['img'].shape == (*expected, 3) and (results['img'] == 7).all()
+    assert results['gt_bboxes'].tolist() == [[0, 0, expected[1], expected[0]]]

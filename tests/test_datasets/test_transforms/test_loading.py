@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
@@ -109,3 +110,21 @@ def test_rle_of_another_size_is_named(tiny):
     info = CocoDataset(**tiny.config()).get_data_info(0)
     with pytest.raises(ValueError, match=r'wide\.png is \(60, 40\).*\[40, 60\]'):
         LoadAnnotations(with_mask=True)(dict(info, ori_shape=(60, 40)))
+
+
+def test_size_is_compared_with_the_annotations(image_file):
+    right = dict(img_path=str(image_file), height=60, width=80)
+    assert LoadImageFromFile()(dict(right))['img_shape'] == (60, 80)
+    with pytest.raises(ValueError, match=r'image\.(jpg|png) is 80 wide and 60 high, its .* file says 81 and 60'):
+        LoadImageFromFile()(dict(right, width=81))
+
+
+def test_size_swapped_by_exif(tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.new('RGB', (80, 60)).save(tmp_path / 'phone.jpg', exif=exif)
+    stored = dict(img_path=str(tmp_path / 'phone.jpg'), height=60, width=80)
+    with pytest.raises(ValueError, match=r'phone\.jpg is 60 wide and 80 high.* 80 and 60.*orientation \(6\).*_ignore'):
+        LoadImageFromFile()(dict(stored))
+    assert LoadImageFromFile(color_type='color_ignore_orientation')(dict(stored))['img_shape'] == (60, 80)
+    assert LoadImageFromFile()(dict(stored, height=80, width=60))['img_shape'] == (80, 60)
