@@ -126,7 +126,7 @@ class ValLoop(_ValLoop):
     """Validates the same model on all processes, and leaves the random generators of the training as they were."""
 
     def run(self) -> dict[str, float]:
-        average_running_statistics(self.runner.model)
+        average_running_statistics(self.runner)
         # A checkpoint that is written meanwhile holds them as the training left them.
         self.runner.random_state = get_random_state()
         metrics = super().run()

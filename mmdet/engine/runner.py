@@ -212,7 +212,7 @@ class Runner(_Runner):
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
         """Write a checkpoint that is never half there. Every process must call it, rank 0 writes."""
         self.call_hook('before_checkpoint')  # in every process; before_save_checkpoint comes in the first one alone
-        average_running_statistics(self.model)
+        average_running_statistics(self)
         meta = {**(meta or {}), **collect_training_state(self)}
         if not isinstance(get_file_backend(out_dir), LocalBackend):
             super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)

@@ -50,12 +50,13 @@ def test_processes_leave_their_group_when_they_end(tmp_path):
 def test_running_statistics_are_averaged_but_not_those_of_frozen_layers(tmp_path):
     outputs = run('''
         from torch import nn
+        from types import SimpleNamespace
         from mmdet.engine.running_statistics import average_running_statistics
         model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2).eval(), nn.GroupNorm(1, 2))
         for norm in model[:2]:
             norm.running_mean += rank
             norm.running_var += 2 * rank
-        average_running_statistics(model)
+        average_running_statistics(SimpleNamespace(model=model, hooks=[]))
         print([norm.running_mean.tolist() + norm.running_var.tolist() for norm in model[:2]])
     ''', tmp_path)
     assert outputs == ['[[0.5, 0.5, 2.0, 2.0], [0.0, 0.0, 1.0, 1.0]]\n',
