@@ -78,7 +78,7 @@ class DetInferencer:
         while batch := list(itertools.islice(remaining, batch_size)):
             samples = self.model.test_step(pseudo_collate([self.pipeline(image) for image in batch]))
             for image, sample in zip(batch, samples, strict=True):
-                name = self._name(image)
+                name = self._result_name(image)
                 prediction = with_bitmaps(sample) if return_datasamples else prediction_dict(sample)
                 results['predictions'].append(prediction)
                 if print_result:
@@ -98,7 +98,7 @@ class DetInferencer:
                     progress.update()
         return results
 
-    def _name(self, image: str | np.ndarray) -> str:
+    def _result_name(self, image: str | np.ndarray) -> str:
         if isinstance(image, str):
             return image
         self._num_arrays += 1

@@ -26,11 +26,11 @@ class Peers:
         self._store.set(f'name/{rank}', f'{socket.gethostname()} ({own_address()})')
         self.names = [self._store.get(f'name/{each}').decode() for each in range(dist.get_world_size())]
         self.others = [each for each in range(len(self.names)) if each != rank]
-        self._rank = rank
+        self._own_rank = rank
 
     def tell(self, word: str) -> None:
         """Leave a last word for the others."""
-        thread = threading.Thread(target=self._store.set, args=(f'word/{self._rank}', word), daemon=True)
+        thread = threading.Thread(target=self._store.set, args=(f'word/{self._own_rank}', word), daemon=True)
         thread.start()
         thread.join(1)  # the store may be on a machine that is gone
 

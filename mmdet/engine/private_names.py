@@ -10,7 +10,8 @@ import mmengine
 
 PRIVATE_NAMES = {
     'mmengine.config:Config': ('_cfg_dict',),
-    'mmengine.dataset:BaseDataset': ('_load_metainfo', '_metainfo'),
+    'mmengine.dataset:BaseDataset': ('_fully_initialized', '_get_unserialized_subset', '_indices', '_load_metainfo',
+                                     '_metainfo'),
     'mmengine.dataset:ConcatDataset': ('_fully_initialized', '_get_ori_dataset_idx', '_metainfo'),
     'mmengine.dataset:RepeatDataset': ('_metainfo',),
     'mmengine.hooks:CheckpointHook': ('_save_best_checkpoint', '_save_checkpoint_with_step'),
@@ -26,7 +27,7 @@ PRIVATE_NAMES = {
                                '_val_dataloader'),
     'mmengine.visualization:Visualizer': ('_dataset_meta',),
     'mmcv.transforms:RandomFlip': ('_flip', '_flip_bbox'),
-    'mmcv.transforms:Resize': ('_resize_bboxes',),
+    'mmcv.transforms:Resize': ('_resize_bboxes', '_resize_img'),
 }
 
 

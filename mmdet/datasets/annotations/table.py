@@ -57,14 +57,14 @@ class AnnotationTable:
     @property
     def categories(self) -> list[dict]:
         """dicts of id and name."""
-        return [dict(id=self._id('category_ids', i), name=self._text('category_names', i))
+        return [dict(id=self._id('category_ids', i), name=self._string('category_names', i))
                 for i in range(len(self.category_ids_at) - 1)]
 
     def image_id(self, i: int) -> int | float | str:
         return self._id('image_ids', i)
 
     def file_name(self, i: int) -> str:
-        return self._text('file_names', i)
+        return self._string('file_names', i)
 
     def objects(self, i: int) -> np.ndarray:
         """Positions of the objects of image i, in the order of the file."""
@@ -74,7 +74,7 @@ class AnnotationTable:
         """Polygons, a compressed RLE (dict of size and counts) or None; an empty list where no polygon is usable."""
         kind = self.mask_kind[n]
         if kind == RLE:
-            return dict(size=self.sizes[self.image[n]].tolist(), counts=self._text('rles', n))
+            return dict(size=self.sizes[self.image[n]].tolist(), counts=self._string('rles', n))
         if kind == NO_MASK:
             return None
         first, last = self.polygons_at[n:n + 2]
@@ -82,12 +82,12 @@ class AnnotationTable:
         numbers = self.numbers[at[0]:at[-1]].tolist()
         return [numbers[start - at[0]:end - at[0]] for start, end in zip(at, at[1:], strict=False)]
 
-    def _text(self, name: str, i: int) -> str:
+    def _string(self, name: str, i: int) -> str:
         start, end = getattr(self, f'{name}_at')[i:i + 2]
         return getattr(self, name)[start:end].tobytes().decode()
 
     def _id(self, name: str, i: int) -> Any:
-        return msgspec.json.decode(self._text(name, i))
+        return msgspec.json.decode(self._string(name, i))
 
 
 def texts(values: list[str] | list[bytes]) -> tuple[np.ndarray, np.ndarray]:
