@@ -11,9 +11,9 @@ PAGES = sorted([*ROOT.glob('*.md'),
                 *(page for folder in ('configs', 'docs', 'tests') for page in (ROOT / folder).rglob('*.md'))])
 FOLDERS = '|'.join(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ('data', 'work_dirs'))
 SOURCES = [path.read_text() for folder in ('tools', 'mmdet/engine') for path in (ROOT / folder).rglob('*.py')]
-# Of pip, setup.py, argparse and Slurm.
+# Of pip, setup.py, argparse, torchrun and Slurm.
 FOREIGN = {'--no-build-isolation', '--no-deps', '--no-index', '--find-links', '--index-url', '--inplace', '--help',
-           '--signal'}
+           '--signal', '--max-restarts'}
 
 
 def anchors(page):

@@ -26,19 +26,19 @@ class ResultNames:
         """Choose names of one form for all these pictures, whatever the order in which they come."""
         pictures = list({_absolute(path): _parts(path) for path in paths}.values())
         self._form = next((form for form in _forms(max(map(len, pictures), default=1))
-                           if len({self._result_name(parts, *form) for parts in pictures}) == len(pictures)), (False, 1))
+                           if len({self._named(parts, *form) for parts in pictures}) == len(pictures)), (False, 1))
 
     def __call__(self, path: str) -> str:
         picture, parts = _absolute(path), _parts(path)
         for form in _forms(max(len(parts), self._form[1])):
-            name = self._result_name(parts, *form)
+            name = self._named(parts, *form)
             if form >= self._form and self._owner.setdefault(name, picture) == picture:
                 return name
         stem, suffix = os.path.splitext(name)
         return next(numbered for i in itertools.count(2)
                     if self._owner.setdefault(numbered := f'{stem}_{i}{suffix}', picture) == picture)
 
-    def _result_name(self, parts: tuple[str, ...], whole: bool, depth: int) -> str:
+    def _named(self, parts: tuple[str, ...], whole: bool, depth: int) -> str:
         """With the last `depth` parts of the path; `whole` keeps the picture's suffix before the one of the result."""
         *folders, file = parts[-depth:]
         stem, suffix = os.path.splitext(file)
