@@ -1,6 +1,5 @@
 """Tables kept on the disk, so that a large annotation file is read once on a machine."""
 import contextlib
-import fcntl
 import hashlib
 import os
 import socket
@@ -75,7 +74,8 @@ def _keep(table: AnnotationTable, kept: Path) -> bool:
 def _lock(kept: Path) -> Iterator[None]:
     """Let one process at a time build a table; one that waits too long, or cannot lock, goes on."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ImportError):  # ImportError: Windows, where each process builds its own
+            import fcntl
             file = stack.enter_context(open(kept.with_name(f'{_source(kept)}.lock'), 'w'))
             for _ in range(LOCK_SECONDS * 20):
                 try:
