@@ -1,6 +1,7 @@
 """The benchmarks and comparisons in their short form: they run and their tables hold what they promise."""
 import argparse
 import importlib.util
+import io
 import math
 import re
 import sys
@@ -11,6 +12,7 @@ import torch
 from run_tool import ROOT, run
 
 import mmdet
+from mmdet.datasets.annotations import read_annotations
 from mmdet.errors import UserError
 
 ANALYSIS = ROOT / 'tools/analysis'
@@ -156,3 +158,16 @@ def test_norms_in_whole_steps(tmp_path):
     lines = table(run('analysis/benchmark_norms.py', '--step', '1x64x64', '--norms', 'SyncBN', 'CBN', '--repeats', 1,
                       '--device', 'cpu', cwd=tmp_path))
     assert [line[1] for line in lines] == ['SyncBN', 'CBN'] and lines[0][4] == '1.00'
+
+
+def test_generated_annotations_are_read_when_asked(monkeypatch, capsys, tmp_path):
+    module = load('benchmark_annotations', monkeypatch)
+    module.generate(tmp_path / 'a.json', 30, 200)
+    module.generate(tmp_path / 'b.json', 30, 200)
+    assert (tmp_path / 'a.json').read_bytes() == (tmp_path / 'b.json').read_bytes()
+    table = read_annotations(tmp_path / 'a.json')
+    assert (table.num_images, table.num_objects, table.crowd.sum(), len(table.numbers_at)) == (30, 200, 2, 199)
+    monkeypatch.setattr(sys, 'stdin', io.StringIO('\n\n\n'))
+    module.hold(str(tmp_path / 'a.json'))
+    _, read, held = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(module.ANSWER)]
+    assert 0 < float(read[1]) < 10 and float(read[2]) > 2 ** 20 and len(held) == 2
