@@ -68,7 +68,7 @@ def case(name, make, says=LEFT_OUT):
         world.draw()
         make()
         return world.seen() == world.sound()
-    return Case(name, run, [r'ann\.json|image .*\.png|image \S+ (does not exist|is a folder)'], says)
+    return Case(name, run, [r'ann\.json|image .*\.png|image \S+ (does not exist|is a folder)|File name too long'], says)
 
 
 def cases(rng):
