@@ -20,16 +20,20 @@ def learnable_objects(table: AnnotationTable, labels: np.ndarray, source: str | 
         source: the file, to be named in the log; None for nothing in the log.
 
     Raises:
-        ValueError: there is a `source`, and of its objects none is left.
+        ValueError: there is a `source`, and of its objects none is left but for crowds, which are never learned.
     """
     kept, counts = np.ones(table.num_objects, bool), {}
     for reason, applies in _reasons(table, labels).items():
         counts[reason] = int(np.count_nonzero(kept & applies))
         kept &= ~applies
     told = ', '.join(f'{count} {reason}' for reason, count in counts.items() if count)
+    if source and table.num_objects and not (kept & ~table.crowd).any():
+        crowds = f'; the other {np.count_nonzero(kept)} are crowds' if kept.any() else ''
+        raise UserError(f'{source}: nothing is left to learn. Of {table.num_objects} objects are left out: '
+                        f'{told or "none"}{crowds}')
+    if source and not table.num_objects:
+        print_log(f'{source} has no objects: all of its images are background', 'current', logging.WARNING)
     if source and told:
-        if not kept.any():
-            raise UserError(f'{source}: nothing is left to learn. All {table.num_objects} objects are left out: {told}')
         print_log(f'{source}: {np.count_nonzero(~kept)} of {table.num_objects} objects are left out: {told}', 'current',
                   logging.WARNING if counts[NORMALIZED] else logging.INFO)
     if source and not table.num_objects:

@@ -63,9 +63,22 @@ def test_nothing_left_to_learn(tiny):
     for ann in tiny.data['annotations']:
         ann['bbox'] = [side / 100 for side in ann['bbox']]
     tiny.save()
-    with pytest.raises(ValueError, match=r'ann\.json: nothing is left to learn. All 5 objects.* 5 with boxes within 0'):
+    with pytest.raises(ValueError, match=r'ann\.json: nothing is left to learn. Of 5 objects.*: 5 with boxes within 0'):
         CocoDataset(**tiny.config())
     assert len(CocoDataset(**tiny.config(test_mode=True))) == 4
+    for ann in tiny.data['annotations']:
+        ann.update(bbox=[1, 2, 9, 9], iscrowd=1)
+    tiny.save()
+    with pytest.raises(ValueError, match='nothing is left to learn.*none; the other 5 are crowds'):
+        CocoDataset(**tiny.config())
+
+
+def test_no_objects_at_all(tiny, log):
+    tiny.data['annotations'] = []
+    tiny.save()
+    assert len(CocoDataset(**tiny.config())) == 4 and 'ann.json has no objects' in log.text
+    with pytest.raises(ValueError, match='leaves none of the 4 images'):
+        CocoDataset(**tiny.config(filter_cfg=dict(filter_empty_gt=True)))
 
 
 def test_subset(tiny):
