@@ -66,11 +66,10 @@ class CocoImages(Sequence):
         objects = objects[self.kept[objects]]
         corners = table.boxes[objects]
         corners[:, 2:] += corners[:, :2]
+        labels, crowds = self.labels[table.category[objects]].tolist(), table.crowd[objects].tolist()
         instances = []
-        for n, box, label, crowd in zip(objects, corners.tolist(), self.labels[table.category[objects]].tolist(),
-                                        table.crowd[objects].tolist(), strict=True):
+        for box, label, crowd, mask in zip(corners.tolist(), labels, crowds, table.segmentations(objects), strict=True):
             instances.append(dict(bbox=box, bbox_label=label, ignore_flag=int(crowd)))
-            mask = table.segmentation(n)
             if mask is not None:
                 instances[-1]['mask'] = mask
         return instances

@@ -36,8 +36,6 @@ def learnable_objects(table: AnnotationTable, labels: np.ndarray, source: str | 
     if source and told:
         print_log(f'{source}: {np.count_nonzero(~kept)} of {table.num_objects} objects are left out: {told}', 'current',
                   logging.WARNING if counts[NORMALIZED] else logging.INFO)
-    if source and not table.num_objects:
-        print_log(f'{source} has no annotations: its images are background', 'current', logging.WARNING)
     flat = (table.mask_kind == POLYGONS) & (np.diff(table.polygons_at) == 0) & kept
     if source and flat.any():
         print_log(f'{source}: {np.count_nonzero(flat)} objects have no polygon of 3 points or more inside the image; '

@@ -50,7 +50,7 @@ FIELDS = {
     ('categories',): [*NONSENSE, 5, {'1': 'apple'}, 'apple', ['apple', 'pear', 'plum']],
 }
 LEFT_OUT = ('left out', 'ignored where masks', 'no polygon', 'takes', 'read as', 'is none of', 'are none of',
-            'has no category', 'several categories', 'no annotations')
+            'has no category', 'several categories', 'no objects')
 VOC = '<annotation><filename>1.png</filename><object><name>apple</name></object></annotation>'
 LABELME = json.dumps(dict(version='5.0', shapes=[dict(label='apple', points=[[1, 2], [3, 4]])], imagePath='1.png'))
 TEXTS = {

@@ -61,9 +61,12 @@ def _images(raws: Sequence[Raw], path: str) -> tuple[list[Id], list[str], np.nda
 def _objects(raws: list[Raw], reader: ObjectReader) -> dict[str, Any]:
     """The columns of all annotations. Empties `raws`: with the last entry the text of the file is freed."""
     chunks = [reader.read(raws[start:start + CHUNK], start) for start in range(0, max(len(raws), 1), CHUNK)]
-    _check_unique(reader.ids, 'annotations', reader.path)
     raws.clear()
     reader.raws = []
+    numbers = [ids for ids in reader.ids if isinstance(ids, np.ndarray)]
+    if len(numbers) < len(reader.ids) or len(np.unique(np.concatenate(numbers))) < sum(map(len, numbers)):
+        _check_unique([value for ids in reader.ids for value in (ids.tolist() if isinstance(ids, np.ndarray) else ids)],
+                      'annotations', reader.path)
     return {name: np.concatenate([chunk.pop(name) for chunk in chunks]) for name in tuple(chunks[0])}
 
 

@@ -21,7 +21,7 @@ FARTHEST = 1e12  # pixels; beyond it the sum of x and width could be no number
 class ObjectReader:
     """Reads the annotations of the file `path`, whose images, with their sizes (I, 2), and categories are known.
 
-    `ids` collects the ids of all annotations.
+    `ids` collects the ids of all annotations, arrays of int64 where they are such numbers.
     """
 
     def __init__(self, path: str, image_ids: Sequence[Id], sizes: np.ndarray, category_ids: Sequence[Id]):
@@ -29,7 +29,7 @@ class ObjectReader:
         self.images, self.categories = Positions(image_ids), Positions(category_ids)
         self.decode = msgspec.json.Decoder(Annotation).decode
         self.decode_unusual = EntryReader(UnusualAnnotation, 'annotations', path)
-        self.ids: list[Id | None] = []
+        self.ids: list[Sequence[Id | None] | np.ndarray] = []
         self.raws: Sequence[Raw] = []
         self.start = 0
 
@@ -47,7 +47,8 @@ class ObjectReader:
             masks = [entry.segmentation for entry in entries]
             codes.update((first + i, mask) for i, mask in enumerate(masks) if isinstance(mask, RunLengths))
             polygons.append(FlatPolygons.join([mask if type(mask) is list else [] for mask in masks]))
-        self.ids += values['id']
+        ids = np.array(values['id'], object if None in values['id'] else None)
+        self.ids.append(ids if ids.dtype == np.int64 else values['id'])
         box = self._boxes(np.concatenate(boxes).reshape(-1, 4))
         areas = self._areas(values['area'])
         image = self._places('image_id', values['image_id'], self.images)

@@ -72,15 +72,22 @@ class AnnotationTable:
 
     def segmentation(self, n: int) -> list[list[float]] | dict | None:
         """Polygons, a compressed RLE (dict of size and counts) or None; an empty list where no polygon is usable."""
-        kind = self.mask_kind[n]
-        if kind == RLE:
-            return dict(size=self.sizes[self.image[n]].tolist(), counts=self._string('rles', n))
-        if kind == NO_MASK:
-            return None
-        first, last = self.polygons_at[n:n + 2]
-        at = self.numbers_at[first:last + 1].tolist()
-        numbers = self.numbers[at[0]:at[-1]].tolist()
-        return [numbers[start - at[0]:end - at[0]] for start, end in zip(at, at[1:], strict=False)]
+        return self.segmentations(np.array([n]))[0]
+
+    def segmentations(self, objects: np.ndarray) -> list[list[list[float]] | dict | None]:
+        """The segmentation of each of some objects."""
+        masks: list[list[list[float]] | dict | None] = []
+        for n, kind, first, last in zip(objects.tolist(), self.mask_kind[objects].tolist(),
+                                        self.polygons_at[objects].tolist(), self.polygons_at[objects + 1].tolist(),
+                                        strict=True):
+            if kind == RLE:
+                masks.append(dict(size=self.sizes[self.image[n]].tolist(), counts=self._string('rles', n)))
+            elif kind == NO_MASK:
+                masks.append(None)
+            else:
+                at = self.numbers_at[first:last + 1].tolist()
+                masks.append([self.numbers[start:end].tolist() for start, end in zip(at, at[1:], strict=False)])
+        return masks
 
     def _string(self, name: str, i: int) -> str:
         start, end = getattr(self, f'{name}_at')[i:i + 2]

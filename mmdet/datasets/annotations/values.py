@@ -1,5 +1,7 @@
 """Values that files write in several ways."""
+import functools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,11 +37,12 @@ class Positions:
 
     def __init__(self, ids: Sequence[Id]):
         self.places = {value: i for i, value in enumerate(ids)}
-        as_text: dict[str, list[int]] = {}
-        for i, value in enumerate(ids):
-            as_text.setdefault(str(value), []).append(i)
-        self.places_of_text = {text: places[0] for text, places in as_text.items() if len(places) == 1}
 
     def find(self, value: Id) -> int | None:
         place = self.places.get(value)
-        return self.places_of_text.get(str(value)) if place is None else place
+        return self._places_of_text.get(str(value)) if place is None else place
+
+    @functools.cached_property
+    def _places_of_text(self) -> dict[str, int]:
+        number_of = Counter(map(str, self.places))
+        return {str(value): place for value, place in self.places.items() if number_of[str(value)] == 1}
