@@ -28,7 +28,7 @@ import mmdet.apis  # noqa: E402, F401
 from mmdet.engine.command_line import plain_errors  # noqa: E402
 from mmdet.utils import register_all_modules  # noqa: E402
 
-KINDS = ('annotations', 'images', 'results')
+KINDS = ('annotations', 'images', 'results', 'configs', 'checkpoints', 'command_lines', 'operators')
 SECONDS = 60  # until a case counts as hanging
 GOOD = ('right result', 'clear error', 'told')
 
@@ -42,6 +42,8 @@ def run(case):
         status = _wait(pid)
         printed.seek(0)
         text = printed.read().replace(folder, '')
+        if any(Path(folder).rglob('ran')):  # what the hostile ones would write
+            return 'code run', text
     return verdict(case, status, text), text
 
 
