@@ -67,7 +67,8 @@ def test_options_may_be_dicts(config):
 
 @pytest.mark.parametrize('option, message', [
     ('lr', 'not KEY=VALUE'), ('=3', 'not KEY=VALUE'), ('a..b=3', 'not KEY=VALUE'), ('a=[1,2', 'a bracket is missing'),
-    ('a=dict(b=1', 'a bracket is missing'), ('a=dict(b=open("x"))', 'malformed'), ('a=dict(b=)', 'invalid syntax|expected argument')])
+    ('a=dict(b=1', 'a bracket is missing'), ('a=dict(b=open("x"))', 'malformed'),
+    ('a=dict(b=)', 'invalid syntax|expected argument')])
 def test_options_that_are_none_are_named(config, option, message):
     with pytest.raises(UserError, match=f'--cfg-options (.|\n)*{message}'):
         parse(config, '--cfg-options', option)
