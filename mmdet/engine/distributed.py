@@ -7,6 +7,7 @@ import time
 from typing import Any, cast
 
 import torch
+from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from torch import distributed as dist
 from torch import nn
@@ -27,6 +28,12 @@ VARIABLES = {
 def device_type() -> str:
     """'cuda' where there is a GPU, else 'cpu'."""
     return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def ddp_options(cfg: Config) -> dict[str, Any]:
+    """Of DistributedDataParallel. mmengine gives it a CUDA device, which it refuses for a model on the CPU."""
+    return dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False),
+                device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -23,13 +23,14 @@ def multiplies_bfloat16(cpu_flags: str | None = None) -> bool:
     return not words.isdisjoint({'avx512_bf16', 'amx_bf16', 'avx_ne_convert', 'bf16', 'svebf16'})
 
 
-def describe_machine() -> dict[str, str]:
-    """Versions and devices, by the words under which they are logged."""
+def environment(**run: str) -> str:
+    """Versions, devices and what `run` tells, a line each, as text for the log."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
+    lines = {
         'Python': f'{platform.python_version()} on {platform.platform()}',
         'PyTorch': f'{torch.__version__}, torchvision {version("torchvision")}, OpenCV {cv2.__version__}, '
                    f'mmengine {mmengine.__version__}',
         'Device': f'{len(gpus)} x {gpus[0]}, CUDA {torch.version.cuda}' if gpus else
                   f'CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads a process',
-    }
+        **run}
+    return '\n'.join(['Environment', *(f'    {key:<10} {value}' for key, value in lines.items())])

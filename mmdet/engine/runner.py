@@ -30,13 +30,13 @@ from .check_config import check_config
 from .check_resume import check_training_state
 from .compile_option import compile_parts
 from .cuda_graph import use_cuda_graphs
-from .distributed import device_type, start_process_group, unwrap
+from .distributed import ddp_options, device_type, start_process_group, unwrap
 from .failures import named_failures
 from .fused_optimizer import choose_kernel, keep_kernel
 from .kept_memory import keep_freed_memory
 from .loader_workers import prepare_workers
 from .log_noise import is_worth_telling
-from .machine import describe_machine
+from .machine import environment
 from .running_statistics import average_running_statistics
 from .seeded_batches import seed_batches
 from .training_state import collect_training_state, restore_training_state
@@ -70,11 +70,7 @@ class Runner(_Runner):
         if not self.distributed:
             return model.to(device_type())
         if not is_model_wrapper(model):
-            # mmengine gives DDP a CUDA device index, which it refuses for a model on the CPU.
-            defaults = dict(
-                broadcast_buffers=False, find_unused_parameters=self.cfg.get('find_unused_parameters', False),
-                device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None)
-            model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {})}
+            model_wrapper_cfg = {**ddp_options(self.cfg), **(model_wrapper_cfg or {})}
         return super().wrap_model(model_wrapper_cfg, model)
 
     def _maybe_compile(self, target: str) -> None:
@@ -86,12 +82,11 @@ class Runner(_Runner):
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, seed: int | None = None,
                          diff_rank_seed: bool = False) -> DataLoader:
-        if isinstance(dataloader, dict):
-            dataloader = {'collate_fn': dict(type='stacked_collate'), 'pin_memory': device_type() == 'cuda',
-                          **dataloader}
+        ours = dict(collate_fn=dict(type='stacked_collate'), pin_memory=device_type() == 'cuda')
+        dataloader = {**ours, **dataloader} if isinstance(dataloader, dict) else dataloader
         loader = _Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        # Each pass draws a seed for its workers: from a generator of its own, so that the additional pass of a run that
-        # is resumed inside an epoch does not change what the training draws.
+        # Each pass draws a seed for its workers: from a generator of its own, so that the additional pass of a run
+        # resumed inside an epoch changes nothing that the training draws.
         loader.generator = loader.generator or torch.Generator().manual_seed(seed or 0)
         settle_metainfo(loader.dataset)
         seed_batches(loader, seed or 0)
@@ -230,8 +225,6 @@ class Runner(_Runner):
 
     def _log_env(self, env_cfg: dict) -> None:
         # mmengine's report imports distutils, which Python 3.12 no longer has.
-        run = {'Processes': f'{self.world_size}, launcher {self.launcher}',
-               'Seed': f'{self.seed}, deterministic {self.deterministic}'}
-        lines = [f'    {key:<10} {value}' for key, value in {**describe_machine(), **run}.items()]
-        self.logger.info('\n'.join(['Environment', *lines]))
+        self.logger.info(environment(Processes=f'{self.world_size}, launcher {self.launcher}',
+                                     Seed=f'{self.seed}, deterministic {self.deterministic}'))
         self.logger.info(f'Config\n{self.cfg.pretty_text}')
