@@ -35,7 +35,7 @@ def unknown_type(kind: str, known: Iterable[str], place: str) -> UserError:
     """The error to raise where `place`, a key of a config, has the `type` `kind` and `known` are those there are."""
     known = sorted(known)
     return UserError(f'{place}: unknown type {kind!r}.{nearest(str(kind), known)} Known types: {", ".join(known)}. A '
-                    'class of your own must be registered in mmdet.registry, and its module named in custom_imports.')
+                     'class of your own must be registered in mmdet.registry, and its module named in custom_imports.')
 
 
 def remember(cfg: Any) -> None:

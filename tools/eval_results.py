@@ -46,7 +46,7 @@ def types_to_evaluate(results, wanted):
         types = [iou_type for iou_type in types if iou_type in held]
         if not types:
             raise UserError(f'{path} holds only {held}, which does not fit '
-                             + (f'--iou-type {wanted}' if wanted else f'the other files ({list(results)})'))
+                            + (f'--iou-type {wanted}' if wanted else f'the other files ({list(results)})'))
     return types
 
 

@@ -133,7 +133,7 @@ def translate(source: str, state: Mapping[str, Any], path: str, rules: Iterable[
         part = next((part for pattern, part in refused if re.fullmatch(pattern, name)), None)
         if part:
             raise UserError(f'{path} ({source}) has a part that no model here has: {part}, in {name}. '
-                             'Faster and Mask R-CNN on ResNet-FPN can be read')
+                            'Faster and Mask R-CNN on ResNet-FPN can be read')
         why = next((why for pattern, why in dropped if re.fullmatch(pattern, name)), None)
         if why is None and not isinstance(value, Tensor):
             why = 'no array'

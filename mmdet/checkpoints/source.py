@@ -41,7 +41,7 @@ def resolve(source: str) -> str:
     if scheme in ('open-mmlab', 'openmmlab'):
         if name not in OPEN_MMLAB:
             raise UserError(f'{source}: unknown name. Known: {", ".join(OPEN_MMLAB)}. '
-                             'Any other checkpoint can be given as a URL or a path.')
+                            'Any other checkpoint can be given as a URL or a path.')
         return THIRD_PARTY + OPEN_MMLAB[name]
     return source
 
@@ -57,7 +57,7 @@ def local_file(source: str | Path) -> Path:
         path = Path(url).expanduser()
         if not path.is_file():
             raise MissingFileError(f'checkpoint {path} does not exist' if not path.is_dir() else
-                                    f'checkpoint {path} is a folder; name a file in it')
+                                   f'checkpoint {path} is a folder; name a file in it')
         return path
     path = Path(torch.hub.get_dir(), 'checkpoints', cached_name(url))
     if not path.is_file():

@@ -55,7 +55,7 @@ def make_shapes(root: str | Path, num_train: int = 600, num_val: int = 100, seed
     except OSError as error:
         if not (root / 'annotations' / 'val.json').is_file():
             raise UserError(f'cannot put the shapes data set into {root} ({error.strerror}): remove what is '
-                                  'there, or choose another data_root') from error
+                            'there, or choose another data_root') from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

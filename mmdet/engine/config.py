@@ -63,7 +63,7 @@ def literal_config(text: str) -> dict:
         return {node.targets[0].id: literal(node.value) for node in body}
     except (AttributeError, SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f'the config in the checkpoint is no list of plain values ({error}); '
-                         'give the config file instead') from None
+                        'give the config file instead') from None
 
 
 def innermost(dataset: dict) -> dict:

@@ -140,7 +140,7 @@ def use_cuda_graphs(detector: nn.Module, options: bool | dict) -> None:
     norms = {type(module).__name__ for module in detector.modules() if getattr(module, 'breaks_graphs', False)}
     if norms:
         raise UserError(f'cuda_graph: the training of {", ".join(sorted(norms))} is another from step to step, which '
-                         'a graph cannot repeat')
+                        'a graph cannot repeat')
     if options is not True and (not isinstance(options, dict) or not options.keys() <= {'size_divisor', 'max_graphs'}):
         raise UserError(f'cuda_graph={options!r} must be True, False or a dict of size_divisor and max_graphs')
     detector.loss = GraphedLoss(detector, **({} if options is True else options))  # type: ignore[assignment, arg-type]

@@ -55,7 +55,7 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
     unset = [name for name in VARIABLES[launcher] if name not in os.environ]
     if unset:
         raise UserError(f'--launcher {launcher} was asked for, but {unset[0]} is not set: start this through '
-                         'tools/dist_train.sh, torchrun, srun or mpirun')
+                        'tools/dist_train.sh, torchrun, srun or mpirun')
     rank, world_size, local_rank = (os.environ[name] for name in VARIABLES[launcher])
     os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
     if 'MASTER_ADDR' not in os.environ:
@@ -71,7 +71,7 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
         gpus = torch.cuda.device_count()
         if int(local_rank) >= gpus:
             raise UserError(f'process {local_rank} of this machine has no GPU: there are {gpus}. Start at most that '
-                             'many processes, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to run on the CPU')
+                            'many processes, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to run on the CPU')
         torch.cuda.set_device(int(local_rank))
         dist.init_process_group(backend, **kwargs)
     else:

@@ -181,7 +181,7 @@ class Runner(_Runner):
         checkpoint = self.read_ahead.pop(filename, None) or read_checkpoint(filename, map_location)
         if self._resume and not {'meta', 'message_hub'} <= checkpoint.keys():
             raise UserError(f'{filename} cannot be resumed: it holds weights, but not where the training stood. To '
-                             f'start a training from them: --cfg-options load_from={filename}, without --resume')
+                            f'start a training from them: --cfg-options load_from={filename}, without --resume')
         if self._resume:
             check_training_state(checkpoint, filename, self.optim_wrapper, self.param_schedulers)
         if self._resume and 'optimizer' not in checkpoint:

@@ -15,4 +15,4 @@ def check_packages(visualizer: Any) -> None:
         package = BACKEND_PACKAGES.get(backend.get('type', '')) if isinstance(backend, dict) else None
         if package and importlib.util.find_spec(package) is None:
             raise UserError(f'visualizer.vis_backends names {backend["type"]}, which needs a package that is not '
-                              f'installed: pip install {package}. To go without: --cfg-options visualizer=None')
+                            f'installed: pip install {package}. To go without: --cfg-options visualizer=None')

@@ -79,7 +79,7 @@ def evaluate_coco(truth: GroundTruth, results: Sequence[dict], iou_type: str, **
         without = [ann['id'] for ann in truth.coco.dataset['annotations'] if 'segmentation' not in ann]
         if without:
             raise UserError(f'{len(without)} annotations of the ground truth have no segmentation: '
-                             "evaluate boxes only, metric='bbox'")
+                            "evaluate boxes only, metric='bbox'")
         # One by one: pycocotools 2.0.11 cannot take the areas of more than 255 masks at once under NumPy 2.
         areas = [mask_api.area(result['segmentation']) for result in results]
     else:

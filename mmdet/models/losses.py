@@ -21,7 +21,7 @@ def build_box_loss(cfg: dict, reg_decoded_bbox: bool, head: str) -> nn.Module:
     loss = MODELS.build(cfg)
     if getattr(loss, 'compares_boxes', False) and not reg_decoded_bbox:
         raise UserError(f"{head}: loss_bbox.type={cfg['type']!r} compares boxes, not offsets; "
-                         'set reg_decoded_bbox=True')
+                        'set reg_decoded_bbox=True')
     return loss
 
 

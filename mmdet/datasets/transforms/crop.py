@@ -30,7 +30,7 @@ class RandomCrop(BaseTransform):
         absolute = crop_type.startswith('absolute')
         if not all(isinstance(c, int) and c > 0 if absolute else 0 < c <= 1 for c in crop_size):
             raise UserError(f'crop_size of RandomCrop is {crop_size}; with crop_type={crop_type!r} it must be two '
-                             + ('positive integers' if absolute else 'numbers in (0, 1]'))
+                            + ('positive integers' if absolute else 'numbers in (0, 1]'))
         if crop_type == 'absolute_range' and crop_size[0] > crop_size[1]:
             raise UserError(f'crop_size of RandomCrop is {crop_size}; a range must be (least, most)')
         self.crop_size, self.crop_type = tuple(crop_size), crop_type

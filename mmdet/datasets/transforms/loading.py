@@ -117,12 +117,12 @@ def _segmentation(instance: dict, results: dict) -> list[np.ndarray] | dict:
     segmentation = instance.get('mask')
     if segmentation is None:
         raise UserError(f'the instance at {instance["bbox"]} of image {results.get("img_path")} has no segmentation: '
-                         'add it to the annotation file, or train boxes only with LoadAnnotations(with_mask=False)')
+                        'add it to the annotation file, or train boxes only with LoadAnnotations(with_mask=False)')
     if isinstance(segmentation, list):
         return [np.array(polygon) for polygon in segmentation if len(polygon) >= 6 and len(polygon) % 2 == 0]
     if list(segmentation['size']) != list(results['ori_shape']):
         raise UserError(f'image {results.get("img_path")} is {results["ori_shape"]} (height, width), its RLE mask at '
-                         f'{instance["bbox"]} is {segmentation["size"]}: correct the annotation file or the image')
+                        f'{instance["bbox"]} is {segmentation["size"]}: correct the annotation file or the image')
     if isinstance(segmentation['counts'], list):
         return mask_api.frPyObjects(segmentation, *segmentation['size'])
     return segmentation

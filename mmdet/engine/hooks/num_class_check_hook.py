@@ -34,4 +34,4 @@ def check_num_classes(model: nn.Module, dataset: BaseDataset) -> None:
             name = name.removeprefix('module.')
             shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
             raise UserError(f'model.{name}.num_classes is {count}, but the data set has {len(classes)} classes '
-                             f'({shown}). Set model.{name}.num_classes={len(classes)} or the metainfo of the data set')
+                            f'({shown}). Set model.{name}.num_classes={len(classes)} or the metainfo of the data set')

@@ -109,7 +109,7 @@ class ResNet(BaseModule):
             raise UserError(f"backbone.style={style!r} is neither 'pytorch' nor 'caffe'")
         if not 1 <= num_stages <= 4 or max(out_indices) >= num_stages or frozen_stages > num_stages:
             raise UserError(f'backbone.num_stages={num_stages} must be 1 to 4 and cover out_indices={out_indices} '
-                             f'and frozen_stages={frozen_stages}')
+                            f'and frozen_stages={frozen_stages}')
         block, depths = self.arch_settings[depth]
         inplanes = stem_channels or base_channels
         self.conv1 = build_conv_layer(conv_cfg, in_channels, inplanes, 7, 2, 3, bias=False)

@@ -43,7 +43,7 @@ class RPNHead(BaseModule):
         super().__init__(init_cfg)
         if num_classes != 1 or not loss_cls.get('use_sigmoid'):
             raise UserError('rpn_head separates objects from background with one logit: num_classes must be 1 and '
-                             'loss_cls.use_sigmoid True')
+                            'loss_cls.use_sigmoid True')
         self.anchor_generator = TASK_UTILS.build(anchor_generator)
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.loss_cls = MODELS.build(loss_cls)

@@ -60,7 +60,7 @@ class TwoStageDetector(BaseModel):
         if mode == 'loss':
             if gt is None:
                 raise UserError("mode='loss' needs gt, which data_preprocessor(data, training=True) packs from the "
-                                 'data_samples')
+                                'data_samples')
             return self.loss(inputs, gt)
         if mode == 'predict':
             return self.predict(inputs, data_samples)  # type: ignore[arg-type]  # this mode needs them

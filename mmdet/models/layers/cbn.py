@@ -76,8 +76,8 @@ class CBN(nn.BatchNorm2d):
             return 0
         if self.burnin_iters is None:
             raise UserError(f'norm_cfg: burnin={self.burnin} counts epochs, and their length is not known. '
-                               'CBNHook tells it; in a loop of your own call set_epoch_length(len(loader)) of each '
-                               'CBN, or give burnin_iters in place of burnin')
+                            'CBNHook tells it; in a loop of your own call set_epoch_length(len(loader)) of each '
+                            'CBN, or give burnin_iters in place of burnin')
         if self.iteration >= self.burnin_iters:
             return self.buffer_num
         return self.buffer_num * self.iteration // self.burnin_iters if self.ramp == 'linear' else 0

@@ -40,7 +40,7 @@ def _check_groups(norm_cfg, num_features):
         raise UserError(f"norm_cfg: GN needs the key 'num_groups' (32 in the published recipes); got {norm_cfg!r}")
     if num_features % norm_cfg['num_groups']:
         raise UserError(f'norm_cfg: num_groups={norm_cfg["num_groups"]} does not divide the {num_features} channels '
-                         'of the convolution before the norm')
+                        'of the convolution before the norm')
 
 
 def build_norm_layer(norm_cfg: dict, num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:

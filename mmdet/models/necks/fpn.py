@@ -43,10 +43,10 @@ class FPN(BaseModule):
         self.num_extra = num_outs - len(self.used)
         if self.num_extra < 0:
             raise UserError(f'neck.num_outs={num_outs} is less than the {len(self.used)} levels from '
-                             f'start_level={start_level} to end_level={end_level}')
+                            f'start_level={start_level} to end_level={end_level}')
         if add_extra_convs not in (False, True, 'on_input', 'on_lateral', 'on_output'):
             raise UserError(f'neck.add_extra_convs={add_extra_convs!r} is none of False, True, '
-                             "'on_input', 'on_lateral', 'on_output'")
+                            "'on_input', 'on_lateral', 'on_output'")
         self.extra_source = 'on_input' if add_extra_convs is True else add_extra_convs
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg)

@@ -67,7 +67,7 @@ class ConvFCBBoxHead(BaseModule):
         self.flatten = num_shared_fcs > 0
         if self.flatten and (num_cls_convs or num_reg_convs):
             raise UserError('bbox_head: convolutions of a branch cannot follow num_shared_fcs '
-                             f'(num_cls_convs={num_cls_convs}, num_reg_convs={num_reg_convs})')
+                            f'(num_cls_convs={num_cls_convs}, num_reg_convs={num_reg_convs})')
         width = fc_out_channels if num_shared_fcs else channels
         outputs = []
         for name, num_convs, num_fcs in (('cls', num_cls_convs, num_cls_fcs), ('reg', num_reg_convs, num_reg_fcs)):

@@ -65,7 +65,7 @@ class AnchorGenerator:
         if key not in self._grids:
             if len(feature_sizes) != len(self.strides):
                 raise UserError(f'anchor_generator has {len(self.strides)} strides for {len(feature_sizes)} levels; '
-                                 "make neck.num_outs and anchor_generator.strides agree")
+                                "make neck.num_outs and anchor_generator.strides agree")
             strides = self._strides(feature_sizes)
             if device not in self._bases:  # images of a new size then make the device wait no more
                 self._bases[device] = [base.to(device) for base in self.base_anchors]
