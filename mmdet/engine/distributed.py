@@ -49,6 +49,9 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
         backend: used on GPUs; CPUs talk through gloo.
         timeout: seconds.
         port: of rank 0; by default $MASTER_PORT or 29500.
+
+    Raises:
+        UserError: the launcher has not set its variables, a GPU is missing, or the other processes do not come.
     """
     if launcher not in VARIABLES:
         raise UserError(f'unknown launcher {launcher!r}; known: none, {", ".join(VARIABLES)}')
@@ -65,19 +68,23 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
     interface = interface_of(own_address())
     if interface:  # else gloo takes the one that the machine's name stands for, often 127.0.1.1
         os.environ.setdefault('GLOO_SOCKET_IFNAME', interface)
-    store = next(rendezvous('env://', **kwargs))[0]
-    kwargs.update(store=store, rank=int(rank), world_size=int(world_size))
     if device_type() == 'cuda':
         gpus = torch.cuda.device_count()
         if int(local_rank) >= gpus:
             raise UserError(f'process {local_rank} of this machine has no GPU: there are {gpus}. Start at most that '
                             'many processes, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to run on the CPU')
         torch.cuda.set_device(int(local_rank))
-        dist.init_process_group(backend, **kwargs)
-    else:
-        dist.init_process_group('gloo', **kwargs)
+    try:
+        store = next(rendezvous('env://', **kwargs))[0]
+        dist.init_process_group(backend if device_type() == 'cuda' else 'gloo', store=store, rank=int(rank),
+                                world_size=int(world_size), **kwargs)
+        meet_peers(store)
+    except RuntimeError as error:
+        raise UserError(f'the {world_size} processes did not meet at {os.environ["MASTER_ADDR"]}:'
+                        f'{os.environ["MASTER_PORT"]} ({str(error).splitlines()[0]}). Each machine needs the same '
+                        'NNODES, MASTER_ADDR and PORT, a NODE_RANK of its own and an open way to the first') from error
+    if device_type() == 'cpu':
         atexit.register(_leave)
-    meet_peers(store)
 
 
 def _leave() -> None:

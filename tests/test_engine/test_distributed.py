@@ -7,6 +7,7 @@ import pytest
 from warm_process import run_two
 
 from mmdet.engine.distributed import _first_slurm_host, start_process_group
+from mmdet.errors import UserError
 
 NAMES = dict(pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
              mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'))
@@ -83,6 +84,13 @@ def test_slurm_finds_the_first_machine(tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv('SLURM_NODELIST', 'node[3-4]')
     assert _first_slurm_host() == 'node3'
+
+
+def test_a_process_whom_nobody_meets_says_where_it_waited(monkeypatch):
+    for name, value in dict(RANK='1', WORLD_SIZE='2', LOCAL_RANK='0', MASTER_ADDR='127.0.0.1', MASTER_PORT='9').items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r'the 2 processes did not meet at 127.0.0.1:9 .*NODE_RANK'):
+        start_process_group('pytorch', timeout=1)
 
 
 def test_unknown_launcher():
