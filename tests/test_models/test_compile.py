@@ -62,8 +62,8 @@ def test_steps_equal_those_without(backend, types, dtype, compiled_parts):
     expected, result = (step(model, *scene(0), dtype, predicts) for model in (eager, compiled))
     near = dict(rtol=1e-3, atol=1e-4) if dtype == torch.float32 else dict(rtol=1e-2, atol=2e-3)
     torch.testing.assert_close(result, expected, **near)
-    # What a CBN or SyncBN is part of runs as it is. The rest once for training and once for testing.
-    assert counter.frame_count == (1 + predicts) * compiled_parts
+    # What a CBN or SyncBN is part of runs as it is. The rest at most once for training and once for testing.
+    assert compiled_parts <= counter.frame_count <= (1 + predicts) * compiled_parts
     assert not torch._dynamo.utils.counters['graph_break']
 
 

@@ -69,7 +69,8 @@ def test_two_processes(tiny):
     (['tiny.py', '--cfg-options', 'model.backbone.depht=18'], "no key 'depht'.*Did you mean 'depth'"),
     (['tiny.py', '--cfg-options', 'compile.mode=fast'], "compile=.*'fast'.*should be one of: default"),
     (['tiny.py', '--resume', 'none.pth'], 'checkpoint none.pth does not exist'),
-    (['tiny.py', '--cfg-options', 'model.roi_head.bbox_head.num_classes=7'], 'num_classes is 7.*5 classes'),
+    (['tiny.py', '--cfg-options', 'model.roi_head.bbox_head.num_classes=7', 'model.roi_head.mask_head.num_classes=7'],
+     'num_classes is 7.*5 classes'),
     (['tiny.py', '--auto-scale-lr'], 'needs auto_scale_lr.base_batch_size'),
 ])
 def test_mistakes_in_training_end_in_one_message(tiny, args, message):
