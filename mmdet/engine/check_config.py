@@ -27,7 +27,7 @@ def check_config(cfg: Config) -> None:
             _check_keys(place, node)
         elif isinstance(node, float) and math.isnan(node):
             raise UserError(f'{place} is nan, which is no number')
-        if not isinstance(node, dict):
+        if not isinstance(node, dict) and place.rpartition('.')[0] != 'default_hooks':  # where keys name hooks
             _check_number(place, node, kind)
     for name in ('train', 'val', 'test'):
         _mend_loader(cfg, f'{name}_dataloader')

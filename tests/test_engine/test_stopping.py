@@ -72,11 +72,15 @@ def unbroken(tmp_path_factory):
 @pytest.mark.parametrize('name, at, status', [
     ('SIGTERM', dict(iteration=6), 75), ('SIGUSR1', dict(iteration=8, val=True), 75),
     ('SIGINT', dict(iteration=4), 130)], ids=str)
-def test_a_signal_stops_behind_its_step_and_nothing_is_lost(unbroken, tmp_path, name, at, status, capfd):
+def test_a_signal_stops_behind_its_step_and_nothing_is_lost(unbroken, tmp_path, name, at, status, capfd, request):
+    # A shell lets what it starts in the background ignore SIGINT.
+    number = signal.Signals[name]
+    before = signal.signal(number, signal.default_int_handler if name == 'SIGINT' else signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(number, before))
     with pytest.raises(SystemExit) as stopped, plain_errors():
         toy_run.train(tmp_path, custom_hooks=[EMA, dict(type='At', what=name, **at)])
     assert stopped.value.code == status
-    assert signal.getsignal(signal.Signals[name]) in (signal.SIG_DFL, signal.default_int_handler)
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
     assert f'{name}: stops behind this step' in capfd.readouterr().err
     assert f'Stopped by {name} after iteration {at["iteration"]}: the same command with --resume' in log_of(tmp_path)
     assert read_checkpoint(tmp_path / 'stopped.pth')['meta']['iter'] == at['iteration']
