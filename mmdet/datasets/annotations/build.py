@@ -24,6 +24,8 @@ def build_table(entries: Entries, path: str) -> AnnotationTable:
     category_ids = [category.id for category in categories]
     _check_unique(category_ids, 'categories', path)
     image_ids, file_names, sizes = _images(entries.images, path)
+    entries.images.clear()  # with the last entry the text of the file is freed
+    entries.categories.clear()
     columns = _objects(entries.annotations, ObjectReader(path, image_ids, sizes, category_ids))
     for counted, at in (('rle_lengths', 'rles_at'), ('polygon_lengths', 'numbers_at'),
                         ('polygon_counts', 'polygons_at')):
@@ -59,7 +61,7 @@ def _images(raws: Sequence[Raw], path: str) -> tuple[list[Id], list[str], np.nda
 
 
 def _objects(raws: list[Raw], reader: ObjectReader) -> dict[str, Any]:
-    """The columns of all annotations. Empties `raws`: with the last entry the text of the file is freed."""
+    """The columns of all annotations. Empties `raws`."""
     chunks = [reader.read(raws[start:start + CHUNK], start) for start in range(0, max(len(raws), 1), CHUNK)]
     raws.clear()
     reader.raws = []

@@ -59,9 +59,13 @@ def mask_columns(flat: FlatPolygons, codes: Mapping[int, RunLengths], sizes: np.
 
 def _usual(flat: FlatPolygons, sizes: np.ndarray) -> FlatPolygons:
     """The polygons without those of less than 3 points, and without what lies far outside of the image."""
-    unusual = (flat.lengths < 6) | (flat.lengths % 2 == 1)
-    reach = sizes.max(axis=1, initial=0).min(initial=2 ** 31)  # no point within it is far from any of the images
-    if not unusual.any() and flat.numbers.min(initial=0) >= -reach and flat.numbers.max(initial=0) <= reach:
+    if not len(flat.lengths):
         return flat
+    if flat.lengths.min() >= 6 and (flat.lengths % 2 == 0).all():
+        starts = offsets(flat.lengths)[:-1]
+        reach = np.repeat(sizes.max(axis=1), flat.counts)  # what is within it is not far from the polygon's image
+        if (np.maximum.reduceat(flat.numbers, starts) <= reach).all() \
+                and (np.minimum.reduceat(flat.numbers, starts) >= -reach).all():
+            return flat
     return FlatPolygons.join([clip_polygons(usual_polygons(polygons), height, width) for polygons, (height, width)
                               in zip(flat.objects(), sizes.tolist(), strict=True)])
