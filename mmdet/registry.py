@@ -5,6 +5,8 @@ A `type` nobody registered and a key no constructor takes are reported with the 
 import difflib
 import functools
 import inspect
+import types
+import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -81,6 +83,20 @@ def _parameters(cls: Any) -> list[str] | None:
     return None
 
 
+def _takes_only_numbers(cls: Any, key: str) -> bool:
+    """Whether the parameter `key` of `cls`, or of the parent that takes it, has the type of a number, or None."""
+    for part in inspect.getmro(cls) if inspect.isclass(cls) else [cls]:
+        function = part.__dict__.get('__init__') if inspect.isclass(cls) else part
+        if key in getattr(function, '__annotations__', {}):
+            try:
+                hint = typing.get_type_hints(function)[key]
+            except (NameError, TypeError):  # of names that exist for type checkers alone
+                return False
+            several = typing.get_origin(hint) in (typing.Union, types.UnionType)
+            return set(typing.get_args(hint) if several else [hint]) <= {int, float, type(None)}
+    return False
+
+
 def check_keys(cfg: Any, registry: Registry, default_args: dict | None = None) -> None:
     """Raise the error a user can act on when `cfg` names an unknown type or holds a key its class does not take."""
     if not isinstance(cfg, dict):
@@ -102,6 +118,9 @@ def check_keys(cfg: Any, registry: Registry, default_args: dict | None = None) -
         if key not in parameters and key not in ('type', '_scope_', 'convert_to_iter_based'):
             raise UserError(f'{cls.__module__}.{cls.__name__} takes no key {key!r}{_place(cfg)}.'
                             f'{nearest(str(key), parameters)} It takes: {", ".join(parameters)}.')
+        if isinstance(cfg[key], (str, list, tuple, dict)) and _takes_only_numbers(cls, key):
+            raise UserError(f'{cls.__module__}.{cls.__name__} takes a number as {key}{_place(cfg)}, not '
+                            f'{cfg[key]!r:.80}')
 
 
 def _checked(build: Callable) -> Callable:

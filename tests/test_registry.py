@@ -22,3 +22,11 @@ def test_unknown_key_of_a_class_that_hands_keys_on():
 def test_missing_type():
     with pytest.raises(UserError, match='needs the key "type".*pos_iou_thr'):
         TASK_UTILS.build(dict(pos_iou_thr=0.5))
+
+
+def test_text_in_the_place_of_a_number():
+    for key, value in (('finest_scale', 'abc'), ('finest_scale', []), ('out_channels', '8')):
+        cfg = dict(type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=7), out_channels=8,
+                   featmap_strides=[4])
+        with pytest.raises(UserError, match=f'SingleRoIExtractor takes a number as {key}, not'):
+            MODELS.build(dict(cfg, **{key: value}))

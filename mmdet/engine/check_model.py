@@ -17,10 +17,11 @@ def check_model(model: Any) -> None:
         values = pixels.get(name)
         if values is not None and len(values) != 3:
             raise UserError(f'model.data_preprocessor.{name} is {values}, but must be 3 numbers, one a channel')
-    if backbone.get('type') == 'ResNet' and neck.get('type') == 'FPN' and 'depth' in backbone:
-        wide = backbone.get('base_channels', 64) * (4 if backbone['depth'] not in (18, 34) else 1)
+    depth = backbone.get('depth')
+    if backbone.get('type') == 'ResNet' and neck.get('type') == 'FPN' and depth in (18, 34, 50, 101, 152):
+        wide = backbone.get('base_channels', 64) * (1 if depth in (18, 34) else 4)
         maps = [wide * 2 ** stage for stage in backbone.get('out_indices', (0, 1, 2, 3))]
-        _same('neck.in_channels', list(neck.get('in_channels', maps)), 'the channels of backbone.out_indices', maps)
+        _same('neck.in_channels', list(neck.get('in_channels') or maps), 'the channels of backbone.out_indices', maps)
     if neck.get('type') == 'FPN':
         width, levels = neck.get('out_channels'), neck.get('num_outs')
         anchors = _dict(rpn, 'anchor_generator').get('strides')

@@ -17,7 +17,7 @@ def tiny() -> Path:
     from mmdet.datasets.shapes import make_shapes
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)  # the cases' processes end without it
-    sys.path.insert(0, str(ROOT / 'tests/test_tools'))
+    sys.path[:0] = [str(ROOT / 'tests/test_tools'), str(ROOT / 'tests')]
     text = importlib.import_module('conftest').TINY
     make_shapes(str(folder / 'shapes'), num_train=16, num_val=8)
     path = folder / 'tiny.py'
