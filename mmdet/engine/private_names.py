@@ -10,6 +10,7 @@ import mmengine
 
 PRIVATE_NAMES = {
     'mmengine.config:Config': ('_cfg_dict',),
+    'mmengine.config:DictAction': ('_parse_iterable',),
     'mmengine.dataset:BaseDataset': ('_fully_initialized', '_get_unserialized_subset', '_indices', '_load_metainfo',
                                      '_metainfo'),
     'mmengine.dataset:ConcatDataset': ('_fully_initialized', '_get_ori_dataset_idx', '_metainfo'),
