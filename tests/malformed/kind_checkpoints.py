@@ -60,8 +60,10 @@ def entries():
                   'optimizer.param_groups.0.lr', 'optimizer.param_groups.0.params', 'param_schedulers.0.last_step'):
         for value in odd:
             plain = place in ('meta.epoch', 'meta.iter', 'param_schedulers.0.last_step', 'optimizer.param_groups.0.lr')
-            if plain and value == 3 or value == {} and place in ('message_hub.log_scalars', 'message_hub.runtime_info'):
-                continue  # as good as another
+            as_good = plain and type(value) is int or type(value) is dict and place in (
+                'message_hub.log_scalars', 'message_hub.runtime_info')
+            if as_good:
+                continue
             yield place, value
 
 

@@ -47,6 +47,8 @@ class LoadImageFromFile(MMCV_LoadImageFromFile):
                                    'the data set, and file_name in its annotation file.') from None
         except IsADirectoryError:
             raise UserError(f'image {path} is a folder') from None
+        except OSError as error:  # no connection, no permission
+            raise UserError(f'image {path} cannot be read: {error}') from error
 
 
 def _other_size(path: str, found: tuple[int, int], annotated: tuple[int, int], exif: int) -> UserError:
