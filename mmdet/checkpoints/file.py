@@ -48,7 +48,7 @@ def read_file(path: Path) -> dict:
                         f'{reason}. Fetch or save it again') from None
     if not isinstance(checkpoint, dict):
         raise UserError(f'{path} holds a {type(checkpoint).__name__}, not the dict of a checkpoint')
-    if not isinstance(checkpoint.get('meta') or {}, dict):
+    if not isinstance(checkpoint.get('meta'), dict | None):
         raise UserError(f'{path}: meta is a {type(checkpoint["meta"]).__name__}, not a dict')
     if checkpoint.get('meta', 0) is None:
         del checkpoint['meta']
