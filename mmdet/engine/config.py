@@ -2,6 +2,7 @@
 import ast
 import sys
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,27 @@ def read_config(path: str, options: dict | None = None) -> Config:
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'config {path} has no `model`; is it one of the parts that configs are made of?'
                         if 'model' not in cfg else f'config {path}: model is {cfg.model!r:.80}, not a dict')
-    for key in options or {}:
+    for key, value in (options or {}).items():
         if key.split('.')[0] not in cfg:
             print(f'note: --cfg-options sets {key}, of which the config knew nothing', file=sys.stderr)
-    try:
-        cfg.merge_from_dict(options or {})
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
-        raise UserError(f'--cfg-options does not suit the config {path}: {error}') from None
+        if value == {} and reduce(_entry, key.split('.'), cfg):
+            raise UserError(f'--cfg-options {key}={value}: an empty dict is merged into what is there and changes '
+                            'nothing; dict(_delete_=True, ...) replaces it, None takes it away')
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
+            raise UserError(f'--cfg-options {key}={value!r:.80} does not suit the config {path}: {error}') from None
     if not isinstance(cfg.model, dict):
         raise UserError(f'--cfg-options makes model {cfg.model!r:.80}, which must be a dict')
     cfg._cfg_dict.setdefault('default_scope', 'mmdet')
     return cfg
+
+
+def _entry(node: Any, name: str) -> Any:
+    """What `node` holds by this name or, a list, at this index; None where there is nothing."""
+    if isinstance(node, (list, tuple)):
+        return node[int(name)] if name.isdecimal() and int(name) < len(node) else None
+    return node.get(name) if isinstance(node, dict | Config) else None
 
 
 def literal(node: Any) -> Any:

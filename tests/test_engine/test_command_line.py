@@ -41,8 +41,16 @@ def test_missing_config_is_named():
 
 
 def test_options_that_do_not_suit_are_named(config):
-    with pytest.raises(ValueError, match='--cfg-options does not suit'):
-        read_config(config, {'model.parts.7.a': 1})
+    for key in ('model.parts.7.a', 'model.parts.x.a', 'lr.x'):
+        with pytest.raises(UserError, match=f'--cfg-options {key}=1 does not suit the config'):
+            read_config(config, {key: 1})
+
+
+def test_an_empty_dict_would_change_nothing(config):
+    for key in ('model', 'model.parts.1'):
+        with pytest.raises(UserError, match=f'--cfg-options {key}={{}}.*_delete_'):
+            read_config(config, {key: {}})
+    assert read_config(config, {'model': dict(_delete_=True, a=1), 'new.key': {}}).model == dict(a=1)
 
 
 def parse(*words):
