@@ -11,6 +11,7 @@ import importlib
 import os
 import random
 import re
+import resource
 import signal
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from mmdet.engine.command_line import plain_errors  # noqa: E402
 from mmdet.utils import register_all_modules  # noqa: E402
 
 KINDS = ('annotations', 'images', 'results', 'configs', 'checkpoints', 'command_lines', 'operators')
-SECONDS = 60  # until a case counts as hanging
+SECONDS = 60  # of processor time, or ten times as long by the clock, until a case counts as hanging
 GOOD = ('right result', 'clear error', 'told')
 
 
@@ -52,6 +53,7 @@ def _child(case, folder, descriptor):
     try:
         for stream in (1, 2):
             os.dup2(descriptor, stream)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
         os.chdir(folder)
         random.seed(0)
         torch.manual_seed(0)
@@ -70,7 +72,7 @@ def _child(case, folder, descriptor):
 
 
 def _wait(pid):
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + 10 * SECONDS
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -83,7 +85,7 @@ def _wait(pid):
 
 def verdict(case, status, text):
     """What became of a case, in a few words; those of GOOD are as they should be."""
-    if status is None:
+    if status in (None, -signal.SIGXCPU):
         return 'hang'
     if status < 0:
         return f'signal {-status}'
