@@ -1,4 +1,5 @@
 """Training and testing on top of mmengine's Runner."""
+from . import lean_imports  # isort: skip  # noqa: F401  # before what it makes lean
 from . import compat, hooks
 from .amp import AmpOptimWrapper
 from .layer_decay import LearningRateDecayOptimizerConstructor
