@@ -2,8 +2,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 import mmdet
 
 ROOT = Path(__file__).parents[1]
@@ -26,25 +24,26 @@ def test_pages_are_found():
     assert {'README.md', 'INSTALL.md', 'CONTRIBUTING.md', 'benchmarks.md', 'norms.md'} <= {page.name for page in PAGES}
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_and_names(page):
-    text = page.read_text()
-    for link in re.findall(r'\]\(([^)\s]+)\)', text):
-        if not re.match(r'https?://|mailto:', link):
-            name, _, heading = link.partition('#')
-            target = page.parent / name if name else page
-            assert target.exists(), f'link to {link}'
-            assert not heading or heading in anchors(target), f'link to {link}'
-    for path in re.findall(rf'(?<![\w/.{{-])(?:\./)?((?:{FOLDERS})/[\w./*+-]*\w)', text):
-        assert any(ROOT.glob(path.replace('NAME', '*'))), f'no {path}'
-    for config in re.findall(r'`([\w*-]+\.py)`', text) if page.parent.parent.name == 'configs' else []:
-        assert any(page.parent.glob(config)), f'no {config}'
-    for config in re.findall(r"mmdet::([\w./+-]+)", text):
-        assert (ROOT / 'configs' / config).exists(), f'no {config}'
-    for target in re.findall(r'(?:^|`)make (\w+)', text, re.MULTILINE):
-        assert re.search(rf'^{target}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), f'no make {target}'
-    for option in set(re.findall(r'(?<=[\s`\[(])--[a-z][\w-]+', text)) - FOREIGN:
-        assert any(f"'{option}'" in source for source in SOURCES), f'no tool has {option}'
+def test_links_and_names(subtests):
+    for page in PAGES:
+        with subtests.test(page.name):
+            text = page.read_text()
+            for link in re.findall(r'\]\(([^)\s]+)\)', text):
+                if not re.match(r'https?://|mailto:', link):
+                    name, _, heading = link.partition('#')
+                    target = page.parent / name if name else page
+                    assert target.exists(), f'link to {link}'
+                    assert not heading or heading in anchors(target), f'link to {link}'
+            for path in re.findall(rf'(?<![\w/.{{-])(?:\./)?((?:{FOLDERS})/[\w./*+-]*\w)', text):
+                assert any(ROOT.glob(path.replace('NAME', '*'))), f'no {path}'
+            for config in re.findall(r'`([\w*-]+\.py)`', text) if page.parent.parent.name == 'configs' else []:
+                assert any(page.parent.glob(config)), f'no {config}'
+            for config in re.findall(r"mmdet::([\w./+-]+)", text):
+                assert (ROOT / 'configs' / config).exists(), f'no {config}'
+            for target in re.findall(r'(?:^|`)make (\w+)', text, re.MULTILINE):
+                assert re.search(rf'^{target}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), f'no make {target}'
+            for option in set(re.findall(r'(?<=[\s`\[(])--[a-z][\w-]+', text)) - FOREIGN:
+                assert any(f"'{option}'" in source for source in SOURCES), f'no tool has {option}'
 
 
 def test_version_is_the_same_everywhere():

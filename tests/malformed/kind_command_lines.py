@@ -21,7 +21,8 @@ def cases(rng):
         words = '|'.join(re.escape(str(word).replace(str(folder), '')) for word in names)
         return Case(f'{program} {name}', refused(lambda: tool(program, *args)), [words])
     for text in BRACKETS + PAIRS:
-        yield case(text, config, '--work-dir', 'w', '--cfg-options', text, names=(text, 'model'))
+        yield case(text, config, '--work-dir', 'w', '--cfg-options', text,
+                   names=(text.partition('=')[0] or text, 'model'))
     for program in ('train.py', 'print_config.py'):
         for name in ('none.py', 'folder.py', '', 'tiny', '/', '~', 'tiny.PY', 'none.yaml'):
             path = folder / name if name else ''

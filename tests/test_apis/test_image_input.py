@@ -15,17 +15,21 @@ WIDE = IMAGE.astype(np.uint16) * 256 + 77
 PNG = cv2.imencode('.png', IMAGE)[1].tobytes()
 
 
-@pytest.mark.parametrize('given, expected', [
+GIVEN = [
     (IMAGE, IMAGE), (np.dstack([IMAGE, GRAY]), IMAGE), (IMAGE.astype(np.int64), IMAGE), (WIDE, IMAGE),
     (IMAGE.astype(np.uint16), IMAGE), (IMAGE[:, ::-1], IMAGE[:, ::-1]), (PNG, IMAGE), (bytearray(PNG), IMAGE),
     (memoryview(PNG), IMAGE), (io.BytesIO(PNG), IMAGE), (Image.fromarray(IMAGE[..., ::-1]), IMAGE),
     (Image.fromarray(IMAGE[..., ::-1]).convert('RGBA'), IMAGE), (np.zeros((4, 5)), np.zeros((4, 5, 3))),
     *((gray, np.dstack([GRAY] * 3)) for gray in (
-        GRAY, GRAY[..., None], WIDE[..., 0], Image.fromarray(GRAY), Image.fromarray(WIDE[..., 0])))])
-def test_images(given, expected):
-    assert is_one_image(given)
-    image = as_image(given)
-    assert np.array_equal(image, expected) and image.dtype == (np.float32 if image.max() == 0 else np.uint8)
+        GRAY, GRAY[..., None], WIDE[..., 0], Image.fromarray(GRAY), Image.fromarray(WIDE[..., 0])))]
+
+
+def test_images(subtests):
+    for given, expected in GIVEN:
+        with subtests.test(str(given)):
+            assert is_one_image(given)
+            image = as_image(given)
+            assert np.array_equal(image, expected) and image.dtype == (np.float32 if image.max() == 0 else np.uint8)
 
 
 def test_floats_and_orientation():
@@ -39,18 +43,22 @@ def test_floats_and_orientation():
     assert np.array_equal(as_image(Image.open(file)), expected) and expected.shape == (9, 6, 3)
 
 
-@pytest.mark.parametrize('given, message', [
+NOT_TAKEN = [
     (torch.zeros(3, 4, 5), r'torch\.Tensor.*permute\(1, 2, 0\)'),
     (np.zeros((3, 40, 50), np.uint8), r'transpose\(1, 2, 0\)'),
     (np.zeros((2, 4, 5, 3), np.uint8), 'as a list'), (IMAGE / 255, 'multiply it by 255'), (IMAGE * -1., r'0\.\.255'),
     (IMAGE * 100., r'0\.\.255'), (np.full((4, 5), np.nan), 'NaN'), (IMAGE.astype(np.int32) * 1000, 'int32 from'),
     (IMAGE > 9, 'array of bool'), (np.zeros((0, 5, 3), np.uint8), 'shape'), (np.zeros(5, np.uint8), 'shape'),
-    (None, 'NoneType'), (5, 'int'), (dict(img=IMAGE), 'dict'), (b'no image', 'is no image'), (PNG[:-20], 'cut short')])
-def test_what_is_not_taken_is_told_what_is(given, message):
-    assert is_one_image(given)
-    with pytest.raises(ValueError, match=message) as error:
-        as_image(given)
-    assert 'An image is a path' in str(error.value) or isinstance(given, bytes)
+    (None, 'NoneType'), (5, 'int'), (dict(img=IMAGE), 'dict'), (b'no image', 'is no image'), (PNG[:-20], 'cut short')]
+
+
+def test_what_is_not_taken_is_told_what_is(subtests):
+    for given, message in NOT_TAKEN:
+        with subtests.test(str(given)):
+            assert is_one_image(given)
+            with pytest.raises(ValueError, match=message) as error:
+                as_image(given)
+            assert 'An image is a path' in str(error.value) or isinstance(given, bytes)
 
 
 def test_several(tmp_path):

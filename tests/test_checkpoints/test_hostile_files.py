@@ -8,6 +8,7 @@ import struct
 import tracemalloc
 import zipfile
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -152,17 +153,18 @@ def refused(path, match):
     assert not os.path.exists('ran')
 
 
-@pytest.mark.parametrize('case', PICKLES)
-def test_pickles(case, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    content, match = PICKLES[case]
-    path = tmp_path / 'model.pkl'
-    path.write_bytes(content)
-    if match is None:  # no harm is done
-        held, grown = peak(lambda: read_checkpoint(path))
-        assert held < 50e6 and not grown
-    else:
-        refused(path, match)
+def test_pickles(subtests, tmp_path, monkeypatch):
+    for case in PICKLES:
+        with subtests.test(case):
+            monkeypatch.chdir(tmp_path)
+            content, match = PICKLES[case]
+            path = tmp_path / 'model.pkl'
+            path.write_bytes(content)
+            if match is None:  # no harm is done
+                held, grown = peak(partial(read_checkpoint, path))
+                assert held < 50e6 and not grown
+            else:
+                refused(path, match)
 
 
 def rewritten(path, content, change, compress=zipfile.ZIP_STORED):
@@ -224,17 +226,18 @@ ZIPS = {
 }
 
 
-@pytest.mark.parametrize('case', ZIPS)
-def test_torch_zips(case, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    change, match = ZIPS[case]
-    path = tmp_path / 'model.pth'
-    rewritten(path, dict(a=torch.ones(4)), change)
-    if match is None:  # the claim is not believed: nothing is made
-        held, grown = peak(lambda: read_checkpoint(path))
-        assert held < 50e6 and not grown and len(read_checkpoint(path)['a']) == 0
-    else:
-        refused(path, match)
+def test_torch_zips(subtests, tmp_path, monkeypatch):
+    for case in ZIPS:
+        with subtests.test(case):
+            monkeypatch.chdir(tmp_path)
+            change, match = ZIPS[case]
+            path = tmp_path / 'model.pth'
+            rewritten(path, dict(a=torch.ones(4)), change)
+            if match is None:  # the claim is not believed: nothing is made
+                held, grown = peak(partial(read_checkpoint, path))
+                assert held < 50e6 and not grown and len(read_checkpoint(path)['a']) == 0
+            else:
+                refused(path, match)
 
 
 def test_compressed_zip(tmp_path):

@@ -5,7 +5,7 @@ from mmdet.checkpoints.source import resolve
 THIRD_PARTY = 'https://download.openmmlab.com/pretrain/third_party/'
 
 
-@pytest.mark.parametrize('name, url', [
+SOURCES = [
     ('torchvision://resnet18', 'https://download.pytorch.org/models/resnet18-f37072fd.pth'),
     ('torchvision://resnet50', 'https://download.pytorch.org/models/resnet50-0676ba61.pth'),
     ('torchvision://resnet101', 'https://download.pytorch.org/models/resnet101-63fe2227.pth'),
@@ -20,9 +20,13 @@ THIRD_PARTY = 'https://download.openmmlab.com/pretrain/third_party/'
     ('open-mmlab://contrib/resnet50_gn', THIRD_PARTY + 'resnet50_gn_thangvubk-ad1730dd.pth'),
     ('https://example.org/a.pth', 'https://example.org/a.pth'),
     ('/data/a.pth', '/data/a.pth'),
-])
-def test_resolve(name, url):
-    assert resolve(name) == url
+]
+
+
+def test_resolve(subtests):
+    for name, url in SOURCES:
+        with subtests.test(name):
+            assert resolve(name) == url
 
 
 @pytest.mark.parametrize('name', ['torchvision://resnet51', 'torchvision://resnet50.v9', 'open-mmlab://resnet50'])

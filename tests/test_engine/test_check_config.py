@@ -17,7 +17,7 @@ def cfg(**options):
     return read_config(CONFIG, {key.replace('__', '.'): value for key, value in options.items()})
 
 
-@pytest.mark.parametrize('key, value, message', [
+MISTAKES = [
     ('model.test_cfg.rcnn.score_thresh', 0.1, "has no key 'score_thresh'. Did you mean 'score_thr'"),
     ('model.train_cfg.rpn.debugg', True, "Did you mean 'debug'"),
     ('model.test_cfg.rpn.nms.iou_treshold', 0.5, "Did you mean 'iou_threshold'"),
@@ -43,11 +43,15 @@ def cfg(**options):
     ('default_hooks.checkpoint.save_best', 'bbox_mAP', "Did you mean 'coco/bbox_mAP'"),
     ('default_hooks.checkpoint.save_best', 'coco/segm_mAP_50s', "Did you mean 'coco/segm_mAP_50'"),
     ('log_level', 'LOUD', 'DEBUG'),
-])
-def test_the_key_is_named(key, value, message):
-    with pytest.raises(UserError, match=message) as caught:
-        check_config(read_config(CONFIG, {key: value}))
-    assert key.partition('.')[0] in str(caught.value)
+]
+
+
+def test_the_key_is_named(subtests):
+    for key, value, message in MISTAKES:
+        with subtests.test(key):
+            with pytest.raises(UserError, match=message) as caught:
+                check_config(read_config(CONFIG, {key: value}))
+            assert key.partition('.')[0] in str(caught.value)
 
 
 def test_what_mmdetection_knows_passes():

@@ -61,14 +61,15 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize('message', MISTAKES)
-def test_mistakes_are_named(saved, message):
-    folder, sgd, _ = saved
-    for change in MISTAKES[message]:
-        checkpoint = read_checkpoint(folder / 'SGD/epoch_1.pth')
-        change(checkpoint)
-        with pytest.raises(UserError, match=f'^a.pth: {message}'):
-            check_training_state(checkpoint, 'a.pth', *sgd)
+def test_mistakes_are_named(subtests, saved):
+    for message in MISTAKES:
+        with subtests.test(message):
+            folder, sgd, _ = saved
+            for change in MISTAKES[message]:
+                checkpoint = read_checkpoint(folder / 'SGD/epoch_1.pth')
+                change(checkpoint)
+                with pytest.raises(UserError, match=f'^a.pth: {message}'):
+                    check_training_state(checkpoint, 'a.pth', *sgd)
 
 
 def test_the_state_of_another_optimizer_is_named(saved):

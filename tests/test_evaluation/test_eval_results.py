@@ -119,7 +119,7 @@ def test_both_evaluators_agree(unzipped, iou_type):
     assert (ours['precision'] > 0).any()
 
 
-@pytest.mark.parametrize('change, message', [
+MISTAKES = [
     (dict(image_id=-3), r'1 image_id that .* first: \[-3\]'), (dict(category_id=1000), r'1 category_id .*\[1000\]'),
     (dict(score=None), r"entry 0 of .*results.json lacks \['score'\]"),
     (dict(image_id=[]), r"1 image_id .*first: \['\[\]'"),
@@ -131,13 +131,17 @@ def test_both_evaluators_agree(unzipped, iou_type):
     (dict(bbox=7), 'entry 0 .* has bbox 7'), (dict(bbox=[1, 2, 3, True]), 'entry 0 .* has bbox'),
     (dict(segmentation=[[1, 2]]), 'entry 0 of .* must be an RLE'),
     (dict(segmentation=dict(size=[1, 1], counts='1')), 'entry 1 of .* lacks .*segmentation'),
-])
-def test_mistakes_are_named(evaluate, unzipped, tmp_path, change, message):
-    results = load(unzipped('results_val2014_100.json'))
-    results[0].update(change)
-    results[0] = {key: value for key, value in results[0].items() if value is not None}
-    with pytest.raises(ValueError, match=message):
-        evaluate(annotated(unzipped, 'val2014_100'), write(tmp_path / 'results.json', results))
+]
+
+
+def test_mistakes_are_named(subtests, evaluate, unzipped, tmp_path):
+    for change, message in MISTAKES:
+        with subtests.test(str(change)):
+            results = load(unzipped('results_val2014_100.json'))
+            results[0].update(change)
+            results[0] = {key: value for key, value in results[0].items() if value is not None}
+            with pytest.raises(ValueError, match=message):
+                evaluate(annotated(unzipped, 'val2014_100'), write(tmp_path / 'results.json', results))
 
 
 @pytest.mark.parametrize('rle, message', [

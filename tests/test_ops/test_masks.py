@@ -232,7 +232,7 @@ PIXELS, WINDOWS, BOXES = torch.zeros(9, dtype=torch.uint8), torch.tensor([[0, 0,
 INDEX, PROBS = torch.tensor([0]), torch.zeros(1, 7, 7)
 
 
-@pytest.mark.parametrize('call, message', [
+MISTAKES = [
     (lambda: crop_masks(PIXELS.float(), WINDOWS, BOXES, INDEX, 7, 8, 8), 'pixels must be uint8'),
     (lambda: crop_masks(PIXELS, WINDOWS.float(), BOXES, INDEX, 7, 8, 8), 'windows must be int64'),
     (lambda: crop_masks(PIXELS, WINDOWS, torch.zeros(1, 5), INDEX, 7, 8, 8), 'rois must be'),
@@ -246,7 +246,11 @@ INDEX, PROBS = torch.tensor([0]), torch.zeros(1, 7, 7)
     (lambda: paste_masks(PROBS, BOXES, 8, 8, 0), 'threshold must be positive'),
     (lambda: paste_masks_as_rle(PROBS[0], BOXES, 8, 8, 0.5), 'paste_masks_as_rle: probs must be'),
     (lambda: paste_masks_as_rle(PROBS, BOXES, 8, 8, math.nan), 'threshold must be positive'),
-])
-def test_refuses(call, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        call()
+]
+
+
+def test_refuses(subtests):
+    for call, message in MISTAKES:
+        with subtests.test(str(call)):
+            with pytest.raises((ValueError, TypeError), match=message):
+                call()

@@ -171,7 +171,7 @@ def test_opcheck(extension, device):
 BOXES, SCORES = torch.zeros(3, 4), torch.zeros(3)
 
 
-@pytest.mark.parametrize('call, message', [
+MISTAKES = [
     (lambda: nms(torch.zeros(3, 5), SCORES, 0.5), r'boxes must be \(N, 4\)'),
     (lambda: nms(BOXES, torch.zeros(2), 0.5), 'do not belong together'),
     (lambda: nms(BOXES.int(), SCORES, 0.5), 'floating point'),
@@ -180,7 +180,11 @@ BOXES, SCORES = torch.zeros(3, 4), torch.zeros(3)
     (lambda: nms_images(BOXES, SCORES, SCORES.long(), 0.5, 3), r'boxes must be \(B, N, 4\)'),
     (lambda: nms_images(BOXES[None], SCORES[None], SCORES[None], 0.5, 3), 'groups must be int64'),
     (lambda: nms_images(BOXES[None], SCORES[None], SCORES[None].long(), 0.5, -1), 'max_keep'),
-])
-def test_refuses(call, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        call()
+]
+
+
+def test_refuses(subtests):
+    for call, message in MISTAKES:
+        with subtests.test(str(call)):
+            with pytest.raises((ValueError, TypeError), match=message):
+                call()

@@ -306,7 +306,7 @@ def test_indices_out_of_range_are_refused(cpu_kernels):
 FEATURE, ROIS, LEVELS = torch.zeros(1, 2, 8, 8), torch.zeros(3, 5), torch.zeros(3, dtype=torch.int64)
 
 
-@pytest.mark.parametrize('call, message', [
+MISTAKES = [
     (lambda: roi_align(FEATURE[0], ROIS, 7), 'features must be'),
     (lambda: roi_align(FEATURE.int(), ROIS, 7), 'floating-point'),
     (lambda: roi_align(FEATURE, ROIS[:, :4], 7), 'rois must be'),
@@ -319,10 +319,14 @@ FEATURE, ROIS, LEVELS = torch.zeros(1, 2, 8, 8), torch.zeros(3, 5), torch.zeros(
     (lambda: multiscale_roi_align([FEATURE], ROIS, LEVELS.float(), 7, [1.0]), 'levels must be'),
     (lambda: multiscale_roi_align([FEATURE, FEATURE.half()], ROIS, LEVELS, 7, [1.0, 1.0]), 'one floating'),
     (lambda: multiscale_roi_align([FEATURE, FEATURE[:, :1]], ROIS, LEVELS, 7, [1.0, 1.0]), 'one N and C'),
-])
-def test_refuses(call, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        call()
+]
+
+
+def test_refuses(subtests):
+    for call, message in MISTAKES:
+        with subtests.test(str(call)):
+            with pytest.raises((ValueError, TypeError), match=message):
+                call()
 
 
 def test_compiles(extension, device):

@@ -32,7 +32,7 @@ YOLO = b'0 0.5 0.5 0.25 0.125\n3 0.1 0.2 0.05 0.05\n'
 LABELME = b'{"version": "5.0", "shapes": [{"label": "cat", "points": [[1, 2], [3, 4]]}], "imagePath": "a.jpg"}'
 
 
-@pytest.mark.parametrize('data, message', [
+NO_COCO = [
     (b'', 'is empty'), (b' \n', 'is empty'), (VOC, 'XML'), (b'<?xml version="1.0"?>' + VOC, 'XML'), (YOLO, 'YOLO'),
     (LABELME, r"no list \['images', 'annotations', 'categories'\].*COCO format"), (b'[]', 'a list'), (b'3', 'single'),
     (b'[{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}]', 'result file'),
@@ -44,10 +44,14 @@ LABELME = b'{"version": "5.0", "shapes": [{"label": "cat", "points": [[1, 2], [3
     (b'{"images": [{"x": ' + b'{"x":' * 2000 + b'1' + b'}' * 2002, 'too deep|cut short'),
     (b'{"images": [1, 2,}', r'broken.*line 1 column 18'), (b"{'images': []}", 'broken'),
     (b'{"images": []} {"images": []}', 'Extra data'), (b'\x89PNG\r\n\x1a\n', 'not UTF-8'),
-    (gzip.compress(b'{"images": []}' * 9, mtime=0)[:-9], 'gzip')])
-def test_no_coco_file(write, data, message):
-    with pytest.raises(ValueError, match=rf'ann\.json.*{message}'):
-        read_annotations(write(data))
+    (gzip.compress(b'{"images": []}' * 9, mtime=0)[:-9], 'gzip')]
+
+
+def test_no_coco_file(subtests, write):
+    for data, message in NO_COCO:
+        with subtests.test(str(data)):
+            with pytest.raises(ValueError, match=rf'ann\.json.*{message}'):
+                read_annotations(write(data))
 
 
 @pytest.mark.parametrize('share', [0.3, 0.6, 0.99])

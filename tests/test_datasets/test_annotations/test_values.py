@@ -1,4 +1,5 @@
 """Values of entries: what is understood, and what is refused with file, entry, value and cure."""
+import copy
 import gzip
 import json
 from pathlib import Path
@@ -150,16 +151,17 @@ WRONG = [  # where, value, what the error says
 ]
 
 
-@pytest.mark.parametrize('where, value, message', WRONG)
-def test_what_is_refused(write, coco, where, value, message):
-    *parents, last = [int(part) if part.isdigit() else part for part in where.split('.')]
-    place = coco
-    for part in parents:
-        place = place[part]
-    place[last] = value
-    with pytest.raises(ValueError, match=message) as raised:
-        read_annotations(write(coco))
-    assert 'ann.json: ' in str(raised.value)
+def test_what_is_refused(subtests, write, coco):
+    for where, value, message in WRONG:
+        with subtests.test(where):
+            *parents, last = [int(part) if part.isdigit() else part for part in where.split('.')]
+            changed = place = copy.deepcopy(coco)
+            for part in parents:
+                place = place[part]
+            place[last] = value
+            with pytest.raises(ValueError, match=message) as raised:
+                read_annotations(write(changed))
+            assert 'ann.json: ' in str(raised.value)
 
 
 @pytest.mark.parametrize('name, keys', [

@@ -475,16 +475,21 @@ def test_misuse_is_named():
         conv_norm(torch.zeros(1, 4, 3, 3, dtype=torch.float64), nn.ConvTranspose2d(4, 6, 2).double(), module.bn)
 
 
-@pytest.mark.parametrize('name, value', [
+NO_HISTORY = [
     ('counters', torch.tensor([5, -1])), ('counters', torch.tensor([5.])), ('counters', 3), ('counters', torch.ones(2)),
     ('patch', torch.ones(1, 1)), ('slope', torch.ones(1, 3, 9)), ('mean', None), ('mean', torch.ones(2, 4)),
-    ('var0', torch.full((1, 4), torch.nan)), ('mean0', torch.ones(1, 4).long()), ('patch', torch.ones(1, 1, 8))])
-def test_a_history_that_is_none_is_named(name, value):
-    state = dict(cbn_counters=torch.tensor([5, 1]), cbn_patch=torch.ones(1, 1, 9), cbn_slope=torch.ones(1, 4, 9),
-                 **{f'cbn_{part}': torch.ones(1, 4) for part in ('mean', 'mean0', 'var0')})
-    norm = CBN(4)
-    norm.load_state_dict({**norm.state_dict(), **state})
-    assert norm.stored == 1 and norm.iteration == 5
-    state[f'cbn_{name}'] = value
-    with pytest.raises(UserError, match=f'cbn_({name}|\\*)'):
-        norm.load_state_dict({**norm.state_dict(), **state})
+    ('var0', torch.full((1, 4), torch.nan)), ('mean0', torch.ones(1, 4).long()), ('patch', torch.ones(1, 1, 8))]
+
+
+def test_a_history_that_is_none_is_named(subtests):
+    for name, value in NO_HISTORY:
+        with subtests.test(name):
+            state = dict(cbn_counters=torch.tensor([5, 1]), cbn_patch=torch.ones(1, 1, 9),
+                         cbn_slope=torch.ones(1, 4, 9),
+                         **{f'cbn_{part}': torch.ones(1, 4) for part in ('mean', 'mean0', 'var0')})
+            norm = CBN(4)
+            norm.load_state_dict({**norm.state_dict(), **state})
+            assert norm.stored == 1 and norm.iteration == 5
+            state[f'cbn_{name}'] = value
+            with pytest.raises(UserError, match=f'cbn_({name}|\\*)'):
+                norm.load_state_dict({**norm.state_dict(), **state})

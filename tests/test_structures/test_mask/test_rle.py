@@ -36,7 +36,7 @@ def test_empty_runs_are_merged():
     assert split == [dict(size=[2, 5], counts='55')]  # 5 and 5
 
 
-@pytest.mark.parametrize('wrong, match', [
+NO_RLE = [
     (dict(counts=[0, 9]), r'cover 9 pixels, its size \[2, 5\] has 10'), (dict(counts='55' '1'), 'cover 11 pixels'),
     (dict(counts=''), 'cover 0 pixels'), (dict(counts=[]), 'cover 0 pixels'), (dict(counts=b'5P'), 'cut short'),
     (dict(counts='5 5'), "the character ' '"), (dict(counts='5\xe9'), 'the character'),
@@ -49,13 +49,17 @@ def test_empty_runs_are_merged():
     (dict(size=[5, 2], counts=[10]), r'size \[5, 2\].*has \[2, 5\].*the two are swapped'),
     (dict(size=[0, 0], counts=''), r'size \[0, 0\]'), (dict(size='25', counts=[10]), "size '25'"),
     (dict(size=[2, None], counts=[10]), r'size \[2, None\]'), ([[1, 1, 2, 2, 3, 3]], 'must be an RLE'),
-    (dict(size=[2, 5]), 'must be an RLE'), (None, 'must be an RLE')])
-def test_what_is_no_rle_is_named(wrong, match):
-    if isinstance(wrong, dict) and 'counts' in wrong:
-        wrong = dict(dict(size=[2, 5]), **wrong)
-    good = dict(size=[2, 5], counts='55')
-    with pytest.raises(ValueError, match=f'^entry 1 of a.json.*{match}'):
-        checked_rles([good, wrong, good], [(2, 5)] * 3, lambda i: f'entry {i} of a.json')
+    (dict(size=[2, 5]), 'must be an RLE'), (None, 'must be an RLE')]
+
+
+def test_what_is_no_rle_is_named(subtests):
+    for wrong, match in NO_RLE:
+        with subtests.test(str(wrong)):
+            if isinstance(wrong, dict) and 'counts' in wrong:
+                wrong = dict(dict(size=[2, 5]), **wrong)
+            good = dict(size=[2, 5], counts='55')
+            with pytest.raises(ValueError, match=f'^entry 1 of a.json.*{match}'):
+                checked_rles([good, wrong, good], [(2, 5)] * 3, lambda i: f'entry {i} of a.json')
 
 
 def test_random_texts_are_refused_or_cover_the_image():
