@@ -104,9 +104,9 @@ def _mismatched(model: nn.Module, weights: Mapping, source: str) -> dict[str, tu
     """Parameters and buffers of `model` whose shape in `weights` is another: name -> (there, in the model)."""
     found = {}
     for name, own in chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)):
-        value = weights.get(name)
-        if value is None:
+        if name not in weights:
             continue
+        value = weights[name]
         if not isinstance(value, Tensor):
             raise UserError(f'{name} in {source} is a {type(value).__name__}, not a tensor: save the checkpoint again')
         if value.is_floating_point() and not value.isfinite().all():

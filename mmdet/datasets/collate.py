@@ -2,6 +2,7 @@
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
 
+from mmdet.errors import UserError
 from mmdet.structures.batch import stack_images
 
 
@@ -12,6 +13,11 @@ def stacked_collate(samples: list[dict]) -> dict:
     The main process, which has to keep the device busy, is spared the copy. `img_shape` of each sample tells which part
     of the tensor its image fills, the rest is 0.
     """
+    for sample in samples:
+        if not isinstance(sample, dict) or 'inputs' not in sample:
+            raise UserError("the data set's pipeline gives "
+                            + (f'{", ".join(map(str, sample))}' if isinstance(sample, dict) else repr(sample))[:200]
+                            + ", but no `inputs`: its last transform must be dict(type='PackDetInputs')")
     batch = pseudo_collate(samples)
     images = batch.get('inputs')
     if 'data_samples' in batch and isinstance(images, list) and len({image.dtype for image in images}) == 1 \

@@ -5,16 +5,17 @@ Keys of classes are checked where classes are built (mmdet.registry); the rest s
 import math
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmdet.errors import UserError
-from mmdet.registry import LOOPS, check_keys, nearest, remember
+from mmdet.registry import LOOPS, MODELS, check_keys, nearest, remember
 
 from .check_model import check_model
-from .known_values import ANYWHERE, KEYS, NUMBERS
+from .known_values import ANYWHERE, KEYS, NUMBERS, PARTS
 
 LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 
@@ -22,11 +23,14 @@ LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 def check_config(cfg: Config) -> None:
     """Raise UserError with the dotted key and the cure for the first mistake found. Mends what needs no decision."""
     remember(cfg)
+    _check_parts(cfg)
     for place, node, kind in places(cfg._cfg_dict):
         if isinstance(node, dict):
             _check_keys(place, node)
         elif isinstance(node, float) and math.isnan(node):
             raise UserError(f'{place} is nan, which is no number')
+        if fnmatchcase(place, '*.data_prefix.*') and not isinstance(node, (str, type(None))):
+            raise UserError(f'{place} is {node!r:.80}, but must be a folder\'s name')
         if not isinstance(node, dict) and place.rpartition('.')[0] != 'default_hooks':  # where keys name hooks
             _check_number(place, node, kind)
     for name in ('train', 'val', 'test'):
@@ -39,6 +43,20 @@ def check_config(cfg: Config) -> None:
         raise UserError(f'log_level is {level!r}; known: {", ".join(LEVELS)}')
     check_model(cfg.get('model'))
     _check_save_best(cfg)
+
+
+def _check_parts(cfg: Config) -> None:
+    for key, kinds in PARTS.items():
+        value = cfg.get(key)
+        if isinstance(value, (bool, int, float, str, dict, list, tuple)) and not isinstance(value, kinds):
+            raise UserError(f'{key} is {value!r:.80}, but must be a '
+                            f'{" or a ".join(kind.__name__ for kind in kinds if kind is not tuple)}')
+    by_epoch = (cfg.get('train_cfg') or {}).get('by_epoch')
+    if not isinstance(by_epoch, (bool, type(None))):
+        raise UserError(f'train_cfg.by_epoch is {by_epoch!r:.80}, but must be True or False')
+    scope = cfg.get('default_scope') or 'mmdet'
+    if scope not in MODELS.root.children and scope != 'mmengine' and find_spec(scope.partition('.')[0]) is None:
+        raise UserError(f'default_scope is {scope!r:.80}, but there is no package of that name; mmdet is the one here')
 
 
 def places(node: Any, place: str = '', kind: str = '') -> Iterator[tuple[str, Any, str]]:

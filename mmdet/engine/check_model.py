@@ -18,6 +18,10 @@ def check_model(model: Any) -> None:
         if values is not None and len(values) != 3:
             raise UserError(f'model.data_preprocessor.{name} is {values}, but must be 3 numbers, one a channel')
     depth = backbone.get('depth')
+    levels = backbone.get('out_indices', (0, 1, 2, 3)) if backbone.get('type') == 'ResNet' else ()
+    if not neck and len(levels) > 1 and rpn.get('type') == 'RPNHead':
+        raise UserError(f'model.neck is None, but model.backbone.out_indices asks for {len(levels)} levels, each of '
+                        'other channels: a neck such as FPN makes them alike')
     if backbone.get('type') == 'ResNet' and neck.get('type') == 'FPN' and depth in (18, 34, 50, 101, 152):
         wide = backbone.get('base_channels', 64) * (1 if depth in (18, 34) else 4)
         maps = [wide * 2 ** stage for stage in backbone.get('out_indices', (0, 1, 2, 3))]

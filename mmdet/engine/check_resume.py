@@ -37,7 +37,7 @@ def check_training_state(checkpoint: dict, source: str, wrapper: BaseOptimWrappe
         raise UserError(f'{source}: cbn_histories is {_shown(histories)}, not a dict of each process')
     optimizer = getattr(wrapper, 'optimizer', None)
     if 'optimizer' in checkpoint and isinstance(optimizer, Optimizer):
-        _check_optimizer(checkpoint['optimizer'], f'{source}: optimizer', optimizer)
+        _check_optimizer(checkpoint['optimizer'], f'{source}: optimizer', optimizer, meta['iter'])
     if isinstance(schedulers, list) and 'param_schedulers' in checkpoint:
         saved = checkpoint['param_schedulers']
         if not isinstance(saved, list) or not all(isinstance(state, dict) for state in saved):
@@ -47,7 +47,7 @@ def check_training_state(checkpoint: dict, source: str, wrapper: BaseOptimWrappe
                 _check_like(own, state.get(key), f'{source}: param_schedulers[{number}].{key}')
 
 
-def _check_optimizer(saved: Any, place: str, optimizer: Optimizer) -> None:
+def _check_optimizer(saved: Any, place: str, optimizer: Optimizer, trained: int) -> None:
     scaler = saved.get('loss_scaler') or {} if isinstance(saved, dict) else {}
     if not isinstance(scaler, dict) or not all(isinstance(value, (int, float)) for value in scaler.values()):
         raise UserError(f'{place}.loss_scaler is {_shown(scaler)}, not a dict of numbers')
@@ -68,6 +68,9 @@ def _check_optimizer(saved: Any, place: str, optimizer: Optimizer) -> None:
     parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
     names = _state_names(optimizer)
     exact = 'fused' in optimizer.defaults
+    if names and not state and trained:
+        raise UserError(f'{place}.state is empty after {trained} iterations; to start anew from the weights: '
+                        '--cfg-options load_from=CHECKPOINT, without --resume')
     for number, parameter in zip(numbers, parameters, strict=True):
         values = state.get(number, {})
         kind = type(optimizer).__name__

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from mmdet.errors import MissingFileError, UserError
 
@@ -21,12 +22,16 @@ def read_config(path: str, options: dict | None = None) -> Config:
         cfg = Config.fromfile(path)
     except SyntaxError as error:
         raise UserError(f'config {path} is no Python: {error}') from None
+    except SystemExit:
+        raise UserError(f'config {path} ends the program (sys.exit)') from None
     except Exception as error:  # a config is a program: anything may go wrong in it
         raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'config {path} has no `model`; is it one of the parts that configs are made of?'
                         if 'model' not in cfg else f'config {path}: model is {cfg.model!r:.80}, not a dict')
     for key, value in (options or {}).items():
+        if key == 'launcher':
+            raise UserError(f'--cfg-options launcher={value}: the option --launcher says it')
         if key.split('.')[0] not in cfg:
             print(f'note: --cfg-options sets {key}, of which the config knew nothing', file=sys.stderr)
         if value == {} and reduce(_entry, key.split('.'), cfg):
@@ -36,10 +41,21 @@ def read_config(path: str, options: dict | None = None) -> Config:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as error:
             raise UserError(f'--cfg-options {key}={value!r:.80} does not suit the config {path}: {error}') from None
+    if any(key.startswith('custom_imports') for key in options or {}):
+        import_named_modules(cfg)
     if not isinstance(cfg.model, dict):
         raise UserError(f'--cfg-options makes model {cfg.model!r:.80}, which must be a dict')
     cfg._cfg_dict.setdefault('default_scope', 'mmdet')
     return cfg
+
+
+def import_named_modules(cfg: Config) -> None:
+    """Import what `custom_imports` of a config names, as reading a file does."""
+    named = cfg.custom_imports
+    try:
+        import_modules_from_strings(**named)
+    except (ImportError, TypeError) as error:
+        raise UserError(f'custom_imports={named}: {error}') from error
 
 
 def _entry(node: Any, name: str) -> Any:

@@ -40,6 +40,15 @@ ANYWHERE = {
     'metainfo': ('classes', 'palette', 'dataset_type', 'task_name', 'CLASSES', 'PALETTE'),
 }
 
+# What the Runner builds from a dict, or from None; an evaluator also from a list.
+PARTS: dict[str, tuple[type, ...]] = {
+    **{f'{name}_{part}': (dict,) for name in ('train', 'val', 'test') for part in ('cfg', 'dataloader')},
+    **dict.fromkeys(('optim_wrapper', 'default_hooks', 'env_cfg', 'randomness', 'visualizer', 'log_processor'),
+                    (dict,)),
+    **dict.fromkeys(('val_evaluator', 'test_evaluator', 'param_scheduler'), (dict, list, tuple)),
+    **dict.fromkeys(('custom_hooks', 'vis_backends'), (list, tuple)),
+}
+
 
 class Range(NamedTuple):
     """Numbers from `least` to `most`, or lists of them; whole: no fractions; above: more than `least`."""
@@ -123,6 +132,7 @@ NUMBERS: dict[str, Range] = {
     'CheckpointHook.max_keep_ckpts': Range(-1, whole=True), 'EMAHook.momentum': Range(0, 1),
     'DetVisualizationHook.interval': COUNT, 'DetVisualizationHook.score_thr': SHARE, 'log_processor.window_size': COUNT,
     'auto_scale_lr.base_batch_size': COUNT, 'randomness.seed': Range(0, 2**32 - 1, whole=True, none=True),
+    'mp_cfg.opencv_num_threads': Range(-1, whole=True),
     'dist_cfg.timeout': POSITIVE, 'dist_cfg.port': Range(1, 65535, whole=True, none=True),
     'CocoMetric.proposal_nums': COUNT, 'CocoMetric.iou_thrs': Range(0, 1, none=True),
 }

@@ -109,7 +109,8 @@ def cases(rng):
         yield Case(f'{name}: a {type(new).__name__}', tested(config, folder / f'weight{number}.pth'),
                    [f'weight{number}.pth'])
     for number in range(20):
-        key = rng.choice(sorted(content['optimizer']['state']))
+        key = rng.choice([key for key, state in sorted(content['optimizer']['state'].items())
+                          if state.get('momentum_buffer') is not None])
         changed = copy.deepcopy(content['optimizer'])
         momentum = changed['state'][key]['momentum_buffer']
         changed['state'][key] = dict(momentum_buffer=rng.choice([

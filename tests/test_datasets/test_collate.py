@@ -4,6 +4,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmdet.datasets import stacked_collate
+from mmdet.errors import UserError
 from mmdet.models.data_preprocessor import DetDataPreprocessor
 from mmdet.structures import DetDataSample
 
@@ -44,3 +45,8 @@ def test_images_that_do_not_fill_their_img_shape_stay_single():
     assert isinstance(stacked_collate(odd)['inputs'], list)
     mixed = samples()[:1] + samples(torch.float32)[1:]
     assert isinstance(stacked_collate(mixed)['inputs'], list)
+
+
+def test_a_pipeline_that_packs_nothing_is_told_so():
+    with pytest.raises(UserError, match='img, gt_bboxes.*PackDetInputs'):
+        stacked_collate([dict(img=1, gt_bboxes=2)])

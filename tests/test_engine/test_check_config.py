@@ -42,7 +42,12 @@ MISTAKES = [
     ('model.roi_head.bbox_head.roi_feat_size', 14, 'output_size is 7'),
     ('default_hooks.checkpoint.save_best', 'bbox_mAP', "Did you mean 'coco/bbox_mAP'"),
     ('default_hooks.checkpoint.save_best', 'coco/segm_mAP_50s', "Did you mean 'coco/segm_mAP_50'"),
-    ('log_level', 'LOUD', 'DEBUG'),
+    ('log_level', 'LOUD', 'DEBUG'), ('env_cfg.mp_cfg.opencv_num_threads', 'abc', 'a whole number'),
+    ('train_cfg', 3, 'must be a dict'), ('optim_wrapper', [1], 'must be a dict'),
+    ('val_evaluator', 3, 'dict or a list'),
+    ('custom_hooks', dict(type='CBNHook'), 'must be a list'), ('train_cfg.by_epoch', 'yes', 'True or False'),
+    ('train_dataloader.dataset.data_prefix.imgx', 1, 'data_prefix.imgx is 1'), ('model.neck', None, '4 levels'),
+    ('default_scope', 'other', 'no package of that name'),
 ]
 
 

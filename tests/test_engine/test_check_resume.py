@@ -51,6 +51,7 @@ MISTAKES = {
     r'optimizer.state\[2\].momentum_buffer is a list': [entry('optimizer.state.2.momentum_buffer', [1.])],
     r'optimizer.state\[2\] holds exp_avg, but SGD needs momentum_buffer': [
         entry('optimizer.state.2', dict(exp_avg=torch.ones(8)))],
+    r'optimizer.state is empty after \d+ iterations': [entry('optimizer.state', {})],
     r'optimizer.param_groups\[0\].lr is ': [entry('optimizer.param_groups.0.lr', value)
                                             for value in ('abc', float('nan'), None)],
     r'optimizer.loss_scaler is ': [entry('optimizer.loss_scaler', value) for value in (3, dict(scale='a'))],

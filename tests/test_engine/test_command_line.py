@@ -1,5 +1,6 @@
 import argparse
 import os
+import sys
 
 import pytest
 import torch
@@ -28,7 +29,8 @@ def test_options_override_the_config(config, capsys):
 
 @pytest.mark.parametrize('text, match', [
     ('model = dict(', 'is no Python'), ('<html>', 'is no Python'), ('model = dict(a=unknown)', 'NameError.*unknown'),
-    ("_base_ = './none.py'\nmodel = dict()", 'cannot be read.*none.py'), ('a = 1', 'has no `model`')])
+    ("_base_ = './none.py'\nmodel = dict()", 'cannot be read.*none.py'), ('a = 1', 'has no `model`'),
+    ('import sys\nsys.exit(0)', 'ends the program')])
 def test_bad_configs_are_named(tmp_path, text, match):
     (tmp_path / 'bad.py').write_text(text)
     with pytest.raises(ValueError, match=f'bad.py(.|\n)*{match}|{match}(.|\n)*bad.py'):
@@ -51,6 +53,17 @@ def test_an_empty_dict_would_change_nothing(config):
         with pytest.raises(UserError, match=f'--cfg-options {key}={{}}.*_delete_'):
             read_config(config, {key: {}})
     assert read_config(config, {'model': dict(_delete_=True, a=1), 'new.key': {}}).model == dict(a=1)
+
+
+def test_options_that_act_elsewhere(config, tmp_path, monkeypatch):
+    (tmp_path / 'module_of_mine.py').write_text('')
+    monkeypatch.syspath_prepend(tmp_path)
+    read_config(config, {'custom_imports': dict(imports=['module_of_mine'])})
+    assert 'module_of_mine' in sys.modules
+    with pytest.raises(UserError, match='custom_imports.*none_such'):
+        read_config(config, {'custom_imports': dict(imports=['none_such'])})
+    with pytest.raises(UserError, match='the option --launcher'):
+        read_config(config, {'launcher': 'slurm'})
 
 
 def parse(*words):
