@@ -20,7 +20,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from terminaltables import AsciiTable
 
-from mmdet.apis.inference import TestPipeline
+from mmdet.apis.test_pipeline import TestPipeline
 from mmdet.engine.check_config import check_config
 from mmdet.engine.command_line import add_config_options, plain_errors, user_mistake
 from mmdet.engine.config import innermost, read_config

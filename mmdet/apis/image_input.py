@@ -1,7 +1,6 @@
 """What may be given as an image, and how it becomes the path or the array that the test pipeline takes."""
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,9 +9,8 @@ import torch
 from PIL import Image, ImageOps
 
 from mmdet.datasets.image_file import decode_image
-from mmdet.errors import MissingFileError, UserError
+from mmdet.errors import UserError
 
-IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'}
 TAKEN = ('An image is a path, a URL, a PIL image, an image file that is open or given as bytes, or an array (H, W, 3) '
          'BGR, (H, W, 4) BGRA or (H, W) gray, of uint8, of uint16 or of floats from 0 to 255')
 _ONE = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor, Image.Image, Mapping)
@@ -43,18 +41,6 @@ def as_image(image: Any) -> str | np.ndarray:
 def is_one_image(inputs: Any) -> bool:
     """Whether `inputs` is meant as one image, and not as a list, a generator or the like of them."""
     return isinstance(inputs, _ONE) or hasattr(inputs, 'read') or not isinstance(inputs, Iterable)
-
-
-def list_images(inputs: Any) -> Iterable:
-    """One image; the images of a folder in order of their names; or those of a list, a generator and the like."""
-    if isinstance(inputs, (str, os.PathLike)) and os.path.isdir(inputs):
-        # Names with a dot first are notes of a system beside an image, as ._x.png beside x.png by macOS.
-        images = sorted(path for path in Path(os.fsdecode(inputs)).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
-                        and not path.name.startswith('.') and path.is_file())
-        if not images:
-            raise MissingFileError(f'folder {inputs} holds no image ({", ".join(sorted(IMAGE_SUFFIXES))})')
-        return images
-    return [inputs] if is_one_image(inputs) else inputs
 
 
 def _values(image: np.ndarray) -> np.ndarray:

@@ -15,14 +15,14 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.classes import shown_names
 from mmdet.engine.check_config import check_config
 from mmdet.engine.config import innermost, read_config
-from mmdet.errors import UserError
-from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.mask import PastedMasks
 from mmdet.utils import register_all_modules
 from mmdet.visualization import get_palette
 
-from .image_input import as_image, is_one_image
+from .image_input import is_one_image
+from .test_pipeline import TestPipeline, as_results
 
 
 def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | None = None, palette: str = 'none',
@@ -78,12 +78,12 @@ def inference_detector(model: BaseModel, imgs: Any,
     """Detect on one image, or on several that a list or a generator gives; returns one DetDataSample or a list.
 
     An image is what as_image takes, among others a path, a URL or a (H, W, 3) uint8 BGR array. test_pipeline: what
-    turns an image into the model's input; by default the config's test pipeline without the annotations.
-    pred_instances.masks is bool (N, H, W).
+    turns dict(img_path=path) or dict(img=array) into the model's input; by default the config's test pipeline without
+    the annotations. pred_instances.masks is bool (N, H, W).
     """
     pipeline = test_pipeline or TestPipeline(model.cfg)
     one = is_one_image(imgs)
-    samples = [with_bitmaps(_predict(model, [pipeline(image)])[0]) for image in ([imgs] if one else imgs)]
+    samples = [with_bitmaps(_predict(model, [pipeline(as_results(image))])[0]) for image in ([imgs] if one else imgs)]
     return samples[0] if one else samples
 
 
@@ -98,32 +98,6 @@ def with_bitmaps(sample: DetDataSample) -> DetDataSample:
     if isinstance(masks, PastedMasks):
         sample.pred_instances.masks = masks.to_tensor()
     return sample
-
-
-class TestPipeline:
-    """A config's test pipeline for images that have no annotations: what as_image takes -> packed dict."""
-    __test__ = False  # pytest must not collect it
-
-    def __init__(self, cfg: Config):
-        if cfg.get('test_dataloader') is None:
-            raise UserError('the config has no test_dataloader, whose pipeline prepares the images')
-        steps = [step for step in innermost(cfg.test_dataloader.dataset)['pipeline']
-                 if not step['type'].endswith('LoadAnnotations')]
-        if not steps or not steps[0]['type'].endswith('LoadImageFromFile'):
-            raise UserError('the test pipeline must begin with LoadImageFromFile')
-        self.load_file = TRANSFORMS.build(steps[0])
-        self.load_array = TRANSFORMS.build(dict(type='LoadImageFromNDArray'))
-        self.steps = [TRANSFORMS.build(step) for step in steps[1:]]
-
-    def __call__(self, image: Any) -> dict:
-        image = as_image(image)
-        if isinstance(image, str):
-            results = self.load_file(dict(img_path=image, img_id=0))
-        else:
-            results = self.load_array(dict(img=image, img_id=0))
-        for step in self.steps:
-            results = step(results)
-        return results
 
 
 def _dataset_meta(config: Config, saved: dict, num_classes: int | None) -> dict:

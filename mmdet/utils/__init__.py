@@ -1,7 +1,19 @@
-"""The one function users of mmdetection 3.x look for here."""
+"""What users of mmdetection 3.x look for here."""
 import importlib
 
 from mmengine.registry import DefaultScope
+
+from .type_aliases import (
+    ConfigType,
+    InstanceList,
+    MultiConfig,
+    OptConfigType,
+    OptInstanceList,
+    OptMultiConfig,
+    OptPixelList,
+    PixelList,
+    RangeType,
+)
 
 _PACKAGES = ('mmdet.models', 'mmdet.datasets', 'mmdet.datasets.transforms', 'mmdet.evaluation', 'mmdet.engine',
              'mmdet.visualization')
@@ -17,4 +29,5 @@ def register_all_modules(init_default_scope: bool = True) -> None:
             DefaultScope.get_instance('mmdet', scope_name='mmdet')
 
 
-__all__ = ['register_all_modules']
+__all__ = ['ConfigType', 'InstanceList', 'MultiConfig', 'OptConfigType', 'OptInstanceList', 'OptMultiConfig',
+           'OptPixelList', 'PixelList', 'RangeType', 'register_all_modules']

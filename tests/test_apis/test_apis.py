@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from small_detector import write_detector
 
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmdet.engine.config import literal_config
@@ -21,14 +22,7 @@ CLASSES = ('ellipse', 'triangle', 'rectangle', 'star', 'cross')
 def folder(tmp_path_factory):
     """A folder with a config whose random weights find something, its checkpoint, and a folder of two images."""
     folder = tmp_path_factory.mktemp('apis')
-    cfg = Config.fromfile(DEMO)
-    cfg.merge_from_dict({'model.backbone.base_channels': 16, 'model.neck.in_channels': [16, 32, 64, 128],
-                         'model.test_cfg.rcnn.score_thr': 0., 'model.test_cfg.rcnn.max_per_img': 4})
-    cfg.dump(folder / 'net.py')
-    torch.manual_seed(0)
-    model = init_detector(folder / 'net.py', device='cpu')
-    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=('a', 'b', 'c', 'd', 'e'), palette=[(1, 2, 3)] * 5))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / 'net.pth')
+    write_detector(folder, DEMO)
     rng = np.random.default_rng(0)
     (folder / 'images').mkdir()
     for name, size in (('one.png', (90, 120)), ('two.png', (200, 100))):
@@ -162,8 +156,9 @@ def test_inferencer_options(folder, tmp_path, capsys):
     assert [path.name for path in sorted((tmp_path / 'vis').iterdir())] == ['00000003.jpg', '00000004.jpg']
     inferencer(image, out_dir=str(tmp_path / 'none'), no_save_vis=True)
     assert not (tmp_path / 'none').exists()
+    (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='holds no image'):
-        inferencer(str(tmp_path))
+        inferencer(str(tmp_path / 'empty'))
 
 
 def test_inferencer_with_the_config_of_the_checkpoint(folder):

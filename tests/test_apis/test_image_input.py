@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmdet.apis.image_input import as_image, is_one_image, list_images
+from mmdet.apis.image_input import as_image, is_one_image
+from mmdet.apis.sources import find_pictures
 
 IMAGE = np.random.default_rng(0).integers(2, 255, (6, 9, 3), np.uint8)
 GRAY = IMAGE[..., 0]
@@ -66,5 +67,5 @@ def test_several(tmp_path):
     for name in ('b.png', 'a.JPG', '._a.JPG', 'Thumbs.db'):
         (tmp_path / name).write_bytes(PNG)
     (tmp_path / 'c.png').mkdir()
-    assert list_images(tmp_path) == list_images(str(tmp_path)) == [tmp_path / 'a.JPG', tmp_path / 'b.png']
-    assert list_images(Path('x.png')) == [Path('x.png')] and as_image(Path('x.png')) == 'x.png'
+    assert find_pictures(tmp_path) == find_pictures(str(tmp_path)) == [f'{tmp_path}/a.JPG', f'{tmp_path}/b.png']
+    assert find_pictures(Path('x.png')) == ['x.png'] and as_image(Path('x.png')) == 'x.png'

@@ -1,0 +1,50 @@
+"""What was found on one picture."""
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mmdet.errors import UserError
+from mmdet.evaluation.coco_metric import encode_masks
+from mmdet.structures import DetDataSample
+
+from .sources import Picture
+
+
+@dataclass
+class Record:
+    """A picture's detections as plain values.
+
+    prediction: lists of labels, scores, bboxes (xyxy pixels) and, of a model with masks, masks (COCO's RLE).
+    """
+    name: str
+    height: int
+    width: int
+    prediction: dict
+
+
+@dataclass
+class Detected:
+    """A picture, and what was found on it, or the error that says why it could not be read.
+
+    image: path or URL, or (H, W, 3) BGR.
+    """
+    picture: Picture
+    image: str | np.ndarray
+    sample: DetDataSample | None = None
+    error: UserError | None = None
+
+    @cached_property
+    def record(self) -> Record:
+        assert self.sample is not None
+        height, width = self.sample.ori_shape[:2]
+        return Record(self.picture.name, int(height), int(width), prediction_dict(self.sample))
+
+
+def prediction_dict(sample: DetDataSample) -> dict:
+    """labels, scores, bboxes and masks (RLE) of a sample's predictions as plain lists."""
+    instances = sample.pred_instances
+    result = {name: instances[name].tolist() for name in ('labels', 'scores', 'bboxes')}
+    if 'masks' in instances:
+        result['masks'] = encode_masks(instances.masks)
+    return result
