@@ -2,6 +2,7 @@
 import argparse
 
 from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run
+from mmdet.engine.tta import use_tta
 from mmdet.errors import UserError
 from mmdet.evaluation.dump_det_results import DumpDetResults
 from mmdet.registry import RUNNERS
@@ -17,6 +18,8 @@ def parse_args():
     parser.add_argument('--show-dir', help='write pictures of ground truth and predictions to '
                                            'WORK_DIR/TIMESTAMP/SHOW_DIR, or to SHOW_DIR when it is absolute')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows a picture')
+    parser.add_argument('--tta', action='store_true',
+                        help="test-time augmentation: the config's tta_model and tta_pipeline, by default mirrored")
     add_run_options(parser)
     return parser.parse_args()
 
@@ -29,6 +32,8 @@ def main():
     missing = [key for key in ('test_dataloader', 'test_cfg', 'test_evaluator') if cfg.get(key) is None]
     if missing:
         raise UserError(f'config {args.config} cannot be tested: it has no {", ".join(missing)}')
+    if args.tta:
+        use_tta(cfg)
     cfg.load_from = args.checkpoint
     cfg.resume = False
     if args.show or args.show_dir:

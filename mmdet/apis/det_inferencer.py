@@ -13,9 +13,11 @@ from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
 from mmdet.checkpoints import read_checkpoint
-from mmdet.engine.config import literal_config
+from mmdet.engine.config import innermost, literal_config
 from mmdet.engine.result_names import ResultNames
+from mmdet.engine.tta import tta_parts
 from mmdet.errors import UserError
+from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.visualization import DetLocalVisualizer
 
@@ -39,11 +41,12 @@ class DetInferencer:
         weights: checkpoint.
         device: by default a GPU where there is one.
         palette: see init_detector.
+        tta: test-time augmentation, by the config's tta_model and tta_pipeline or mmdetection's defaults.
     """
 
     def __init__(self, model: str | Path | Config | None = None, weights: str | Path | None = None,
                  device: str | None = None, scope: str | None = 'mmdet', palette: str = 'none',
-                 show_progress: bool = True):
+                 show_progress: bool = True, tta: bool = False):
         checkpoint = None if weights is None else read_checkpoint(weights)
         if model is None:
             text = (checkpoint or {}).get('meta', {}).get('cfg')
@@ -53,6 +56,10 @@ class DetInferencer:
             model = Config(literal_config(text))
         self.model = init_detector(model, checkpoint, palette, device or 'cuda:0')
         self.cfg = self.model.cfg
+        self.predictor = self.model
+        if tta:
+            tta_model, innermost(self.cfg.test_dataloader.dataset)['pipeline'] = tta_parts(self.cfg)
+            self.predictor = MODELS.build(dict(tta_model, module=self.model))
         self.pipeline = self._init_pipeline(self.cfg)
         self.visualizer = DetLocalVisualizer()
         self.visualizer.dataset_meta = self.model.dataset_meta
@@ -76,7 +83,7 @@ class DetInferencer:
     @torch.no_grad()
     def forward(self, inputs: dict, **kwargs: Any) -> SampleList:
         """A batch of `preprocess` -> its DetDataSamples with pred_instances; masks are PastedMasks."""
-        return self.model.test_step(inputs)
+        return self.predictor.test_step(inputs)
 
     def postprocess(self, preds: SampleList, visualization: list | None = None, return_datasamples: bool = False,
                     print_result: bool = False, no_save_pred: bool = False, pred_out_dir: str = '',

@@ -1,14 +1,12 @@
 """Large pictures in overlapping tiles, their detections merged."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from mmengine.structures import InstanceData
 
 from mmdet.errors import UserError
-from mmdet.ops import batched_nms
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import DetDataSample, SampleList, merge_instances
 from mmdet.structures.mask import PastedMasks
 
 from .ahead import ahead, batched
@@ -68,21 +66,8 @@ def detect_in_tiles(image: np.ndarray, tiling: Tiling, pipeline: Callable[[np.nd
                for window, sample in zip(windows, found, strict=True)]
     sample = DetDataSample(metainfo=dict(img_id=0, img_path=None, ori_shape=(height, width),
                                          img_shape=(height, width), scale_factor=(1., 1.)))
-    sample.pred_instances = merged(shifted, tiling.iou_threshold)
+    sample.pred_instances = merge_instances(shifted, tiling.iou_threshold)
     return sample
-
-
-def merged(found: Sequence[InstanceData], iou_threshold: float, max_per_img: int = -1) -> InstanceData:
-    """All the instances of one picture (bboxes, scores, labels and perhaps masks) after NMS within each class.
-
-    max_per_img: the best to keep; negative: all.
-    """
-    joined = InstanceData(**{name: torch.cat([instances[name] for instances in found])
-                             for name in ('bboxes', 'scores', 'labels')})
-    if all('masks' in instances for instances in found):
-        joined.masks = PastedMasks.cat([instances.masks for instances in found])
-    keep = batched_nms(joined.bboxes, joined.scores, joined.labels, iou_threshold)
-    return joined[keep if max_per_img < 0 else keep[:max_per_img]]
 
 
 def _crop(image: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What a loader's worker does with the samples of a batch."""
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
+from torch import Tensor
 
 from mmdet.errors import UserError
 from mmdet.structures.batch import stack_images
@@ -20,7 +21,8 @@ def stacked_collate(samples: list[dict]) -> dict:
                             + ", but no `inputs`: its last transform must be dict(type='PackDetInputs')")
     batch = pseudo_collate(samples)
     images = batch.get('inputs')
-    if 'data_samples' in batch and isinstance(images, list) and len({image.dtype for image in images}) == 1 \
+    if 'data_samples' in batch and isinstance(images, list) and isinstance(images[0], Tensor) \
+            and len({image.dtype for image in images}) == 1 \
             and all(image.dim() == 3 and tuple(image.shape) == (3, *sample.img_shape[:2])
                     for image, sample in zip(images, batch['data_samples'])):
         batch['inputs'] = stack_images(images)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import distributed as dist
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
@@ -37,8 +37,10 @@ def ddp_options(cfg: Config) -> dict[str, Any]:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, out of the DistributedDataParallel that the Runner may have put round it."""
-    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
+    """The detector itself, out of the DistributedDataParallel and the test-time augmentation it may stand in."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = cast(nn.Module, model.module)
+    return model
 
 
 def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | None = None,

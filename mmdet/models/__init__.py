@@ -6,7 +6,8 @@ from .iou_losses import BoundedIoULoss, CIoULoss, DIoULoss, GIoULoss, IoULoss
 from .losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
 from .necks import FPN
 from .roi_heads import StandardRoIHead
+from .test_time_augs import DetTTAModel
 
 __all__ = ['BatchFixedSizePad', 'BoundedIoULoss', 'CIoULoss', 'CrossEntropyLoss', 'DIoULoss', 'DetDataPreprocessor',
-           'FPN', 'FasterRCNN', 'GIoULoss', 'IoULoss', 'L1Loss', 'MaskRCNN', 'RPNHead', 'ResNet', 'SmoothL1Loss',
-           'StandardRoIHead']
+           'DetTTAModel', 'FPN', 'FasterRCNN', 'GIoULoss', 'IoULoss', 'L1Loss', 'MaskRCNN', 'RPNHead', 'ResNet',
+           'SmoothL1Loss', 'StandardRoIHead']

@@ -46,6 +46,12 @@ def test_test_repeats_the_last_validation(tiny, trained):
     assert len(list((tiny.parent / 'tested').rglob('shown/*.jpg'))) == 8
 
 
+def test_tta(tiny, trained):
+    text = run('test.py', tiny, tiny.parent / 'work/epoch_2.pth', '--tta', '--work-dir', 'tested', cwd=tiny.parent)
+    assert 'no tta_model' in text and 'no tta_pipeline' in text
+    assert set(metrics(text, 'test')) == set(metrics(trained, 'val'))
+
+
 def test_resume_goes_on(tiny, trained):
     text = run('train.py', tiny, '--work-dir', 'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=3',
                cwd=tiny.parent)

@@ -31,7 +31,7 @@ def check_num_classes(model: nn.Module, dataset: BaseDataset) -> None:
     for name, module in model.named_modules():
         count = getattr(module, 'num_classes', None)
         if isinstance(count, int) and not name.endswith('rpn_head') and count != len(classes):
-            name = name.removeprefix('module.')
+            name = name.rpartition('module.')[2]
             shown = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
             raise UserError(f'model.{name}.num_classes is {count}, but the data set has {len(classes)} classes '
                             f'({shown}). Set model.{name}.num_classes={len(classes)} or the metainfo of the data set')

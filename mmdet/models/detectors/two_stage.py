@@ -87,12 +87,16 @@ class TwoStageDetector(BaseModel):
     def predict(self, inputs: Tensor, data_samples: Sequence[DetDataSample],
                 rescale: bool = True) -> Sequence[DetDataSample]:
         """`data_samples`, each with `pred_instances`; in pixels of the original image if `rescale`."""
-        features = self.extract_feat(inputs)
+        return self.predict_features(self.extract_feat(inputs), data_samples, rescale)
+
+    def predict_features(self, features: Sequence[Tensor], data_samples: Sequence[DetDataSample], rescale: bool = True,
+                         with_masks: bool = True) -> Sequence[DetDataSample]:
+        """As `predict`, from the feature maps of the images; without masks unless `with_masks`."""
         sizes = [tuple(feature.shape[2:]) for feature in features]
-        image_sizes = inputs.new_tensor([sample.img_shape[:2] for sample in data_samples], dtype=torch.float32)
+        image_sizes = features[0].new_tensor([sample.img_shape[:2] for sample in data_samples], dtype=torch.float32)
         logits, deltas = self.rpn_head(features)
         proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, image_sizes)
-        results = self.roi_head.predict(features, proposals, valid, data_samples, rescale)
+        results = self.roi_head.predict(features, proposals, valid, data_samples, rescale, with_masks)
         for sample, result in zip(data_samples, results):
             sample.pred_instances = result
         return data_samples

@@ -88,18 +88,21 @@ class StandardRoIHead(BaseModule):
         return sample, boxes, matched.gather(1, sample.index).clamp(min=0)
 
     def predict(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, samples: Sequence[DetDataSample],
-                rescale: bool = True) -> list[InstanceData]:
+                rescale: bool = True, with_masks: bool = True) -> list[InstanceData]:
         """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks (PastedMasks).
 
         Args:
             samples: DetDataSamples that tell img_shape and, to rescale, ori_shape and scale_factor (w, h; absent: 1).
             rescale: results lie in the original image, not in the resized one.
+            with_masks: whether a mask head is asked.
         """
         image_sizes = proposals.new_tensor([sample.img_shape[:2] for sample in samples])
         rois = to_rois(proposals)[valid.flatten()]
         outputs = self.bbox_head(self.bbox_roi_extractor(features, rois))
         detections = self.bbox_head.predict(*outputs, rois, image_sizes, self.test_cfg)
-        probs = None if self.mask_head is None else self._mask_probs(features, detections)
+        probs = None
+        if self.mask_head is not None and with_masks:
+            probs = self.mask_probs(features, *zip(*((boxes, labels) for boxes, _, labels in detections)))
         results = []
         for i, ((boxes, scores, labels), sample) in enumerate(zip(detections, samples)):
             height, width = sample.img_shape[:2]
@@ -112,13 +115,13 @@ class StandardRoIHead(BaseModule):
             results.append(result)
         return results
 
-    def _mask_probs(self, features, detections):
-        """For each image, mask probabilities (D, h, w) of its detections."""
-        counts = [len(boxes) for boxes, _, _ in detections]
+    def mask_probs(self, features: Sequence[Tensor], boxes: Sequence[Tensor],
+                   labels: Sequence[Tensor]) -> Sequence[Tensor]:
+        """For each image, mask probabilities (D, h, w) of its boxes (D, 4), in the resized image, and labels (D,)."""
+        counts = [len(of_image) for of_image in boxes]
         images = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-        boxes, labels = (torch.cat([detection[i] for detection in detections]) for i in (0, 2))
-        rois = torch.cat([images.to(boxes)[:, None], boxes], dim=1)
-        return self.mask_head.predict(self.mask_roi_extractor(features, rois), labels).split(counts)
+        rois = torch.cat([images.to(boxes[0])[:, None], torch.cat(list(boxes))], dim=1)
+        return self.mask_head.predict(self.mask_roi_extractor(features, rois), torch.cat(list(labels))).split(counts)
 
 
 def to_rois(boxes: Tensor) -> Tensor:
