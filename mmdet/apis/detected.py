@@ -1,5 +1,5 @@
 """What was found on one picture."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +16,18 @@ class Record:
     """A picture's detections as plain values.
 
     prediction: lists of labels, scores, bboxes (xyxy pixels) and, of a model with masks, masks (COCO's RLE).
+    image: its path or URL, or (H, W, 3) BGR.
     """
     name: str
     height: int
     width: int
     prediction: dict
+    image: str | np.ndarray
+
+    def above(self, score_thr: float) -> 'Record':
+        """The same with what scores above the threshold."""
+        keep = [i for i, score in enumerate(self.prediction['scores']) if score > score_thr]
+        return replace(self, prediction={name: [values[i] for i in keep] for name, values in self.prediction.items()})
 
 
 @dataclass
@@ -38,7 +45,7 @@ class Detected:
     def record(self) -> Record:
         assert self.sample is not None
         height, width = self.sample.ori_shape[:2]
-        return Record(self.picture.name, int(height), int(width), prediction_dict(self.sample))
+        return Record(self.picture.name, int(height), int(width), prediction_dict(self.sample), self.image)
 
 
 def prediction_dict(sample: DetDataSample) -> dict:

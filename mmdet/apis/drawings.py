@@ -1,4 +1,5 @@
 """Pictures and videos with the detections drawn in."""
+import os
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from mmdet.errors import UserError
 from mmdet.visualization import DetLocalVisualizer
 
 from .detected import Detected
-from .video import Video, VideoFile
+from .video import CODECS, Video, VideoFile
 
 
 class Drawings:
@@ -20,7 +21,7 @@ class Drawings:
     Args:
         folder: None: write nothing.
         names: the name of the drawing of each picture.
-        video_path: name of the drawn video; by default FOLDER/NAME.mp4.
+        video_path: name of the drawn video; by default FOLDER/NAME.
         wait_time: seconds that `show` shows a picture, 0: until a key is pressed; frames of a video by their rate.
     """
 
@@ -49,8 +50,10 @@ class Drawings:
     def _write_frame(self, video: Video, name: str, frame: np.ndarray) -> None:
         if video is not self.video and (self.folder is not None or self.video_path is not None):
             self.close()
-            path = self.video_path or Path(str(self.folder), name).with_suffix('.mp4')
-            self.video, self.file = video, VideoFile(path, video.fps)
+            name = name.removesuffix('.jpg')  # by which a picture could be saved
+            name += '' if os.path.splitext(name)[1].lower() in CODECS else '.mp4'
+            self.video = video
+            self.file = VideoFile(self.video_path or Path(str(self.folder), name), video.fps)
         if self.file is not None:
             self.file.write(frame)
         if self.show:

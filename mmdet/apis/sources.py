@@ -73,18 +73,18 @@ def _files(path: str, avoided: str | None) -> Iterator[str | Video]:
                                    f'({", ".join(sorted(VIDEO_SUFFIXES))})')
         for file in files:
             yield from _files(file, avoided)
-    elif suffix in VIDEO_SUFFIXES or path.startswith(('rtsp://', 'rtmp://')):
-        yield Video(path)
-    elif suffix == '.txt' and os.path.isfile(path):
-        yield from _listed(path, avoided)
-    elif path.isdigit() and not os.path.exists(path):
-        yield Video(int(path))
     elif glob.has_magic(path) and '://' not in path and not os.path.exists(path):
         matches = [match for match in sorted(glob.glob(path, recursive=True)) if _is_wanted(match)]
         if not matches:
             raise MissingFileError(f'no picture or video fits the pattern {path}')
         for match in matches:
             yield from _files(match, avoided)
+    elif suffix in VIDEO_SUFFIXES or path.startswith(('rtsp://', 'rtmp://')):
+        yield Video(path)
+    elif suffix == '.txt' and os.path.isfile(path):
+        yield from _listed(path, avoided)
+    elif path.isdigit() and not os.path.exists(path):
+        yield Video(int(path))
     else:
         yield path
 

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmdet.errors import MissingFileError, UserError
 
 VIDEO_SUFFIXES = {'.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.gif'}
-_CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
+CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 
 
 class Video:
@@ -62,14 +62,14 @@ class VideoFile:
 
     def __init__(self, path: str | Path, fps: float):
         self.path, self.fps = Path(path), fps
-        if self.path.suffix.lower() not in _CODECS:
-            raise UserError(f'video {path} cannot be written: its name must end in {", ".join(_CODECS)}')
+        if self.path.suffix.lower() not in CODECS:
+            raise UserError(f'video {path} cannot be written: its name must end in {", ".join(CODECS)}')
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: np.ndarray) -> None:
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            codec = cv2.VideoWriter.fourcc(*_CODECS[self.path.suffix.lower()])
+            codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
             self._writer = cv2.VideoWriter(str(self.path), codec, self.fps, frame.shape[1::-1])
             if not self._writer.isOpened():
                 raise UserError(f'video {self.path} cannot be written in {frame.shape[1]} x {frame.shape[0]} pixels')

@@ -12,7 +12,8 @@ def write_detector(folder, demo):
     cfg = Config.fromfile(demo)
     cfg.merge_from_dict({'model.backbone.base_channels': 16, 'model.neck.in_channels': [16, 32, 64, 128],
                          'model.test_cfg.rcnn.score_thr': 0., 'model.test_cfg.rcnn.max_per_img': 4,
-                         'model.test_cfg.rcnn.mask_thr_binary': 0.3})
+                         'model.test_cfg.rcnn.mask_thr_binary': 0.3,
+                         'test_dataloader.dataset.pipeline.1.scale': (128, 128)})
     cfg.dump(folder / 'net.py')
     torch.manual_seed(0)
     model = init_detector(folder / 'net.py', device='cpu')

@@ -35,7 +35,7 @@ class StandardRoIHead(BaseModule):
         super().__init__(init_cfg)
         self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
         self.bbox_head = MODELS.build(bbox_head)
-        self.mask_head = None
+        self.mask_head: Any = None
         if mask_head is not None:
             self.mask_head = MODELS.build(mask_head)
             self.mask_roi_extractor = MODELS.build(mask_roi_extractor or bbox_roi_extractor)

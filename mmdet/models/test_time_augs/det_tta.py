@@ -73,18 +73,23 @@ class DetTTAModel(BaseTTAModel):
         return samples[0]
 
     def _add_masks(self, merged: SampleList, views: list) -> None:
-        head, total = self.module.roi_head, [0.] * len(merged)
-        for features, samples in views:
-            boxes = [mirror_boxes(one.pred_instances.bboxes * one.pred_instances.bboxes.new_tensor(
-                sample.get('scale_factor', (1., 1.))).repeat(2), sample, sample.img_shape)
-                for one, sample in zip(merged, samples, strict=True)]
-            probs = head.mask_probs(features, boxes, [one.pred_instances.labels for one in merged])
-            total = [before + mirror_maps(prob, sample)
-                     for before, prob, sample in zip(total, probs, samples, strict=True)]
-        for sample, probs in zip(merged, total, strict=True):
+        head = self.module.roi_head
+        probs = [self._mask_probs(merged, features, samples) for features, samples in views]
+        for sample, of_views in zip(merged, zip(*probs, strict=True), strict=True):
             instances = sample.pred_instances
-            instances.masks = PastedMasks(probs / len(views), instances.bboxes, *sample.ori_shape[:2],
+            height, width = sample.ori_shape[:2]
+            instances.masks = PastedMasks(torch.stack(of_views).mean(0), instances.bboxes, height, width,
                                           head.test_cfg['mask_thr_binary'])
+
+    def _mask_probs(self, merged: SampleList, features: Sequence[Tensor],
+                    samples: Sequence[DetDataSample]) -> list[Tensor]:
+        """In one view, for each image, mask probabilities (D, h, w) of the merged boxes, mirrored back."""
+        boxes = []
+        for one, sample in zip(merged, samples, strict=True):
+            scale = one.pred_instances.bboxes.new_tensor(sample.get('scale_factor', (1., 1.))).repeat(2)
+            boxes.append(mirror_boxes(one.pred_instances.bboxes * scale, sample, sample.img_shape))
+        probs = self.module.roi_head.mask_probs(features, boxes, [one.pred_instances.labels for one in merged])
+        return [mirror_maps(prob, sample) for prob, sample in zip(probs, samples, strict=True)]
 
 
 def mirror_boxes(boxes: Tensor, sample: DetDataSample, shape: Sequence[int]) -> Tensor:

@@ -1,0 +1,30 @@
+"""Detects on a video or a camera: python tools/video_demo.py VIDEO CONFIG CHECKPOINT --out NEW.mp4 [options]."""
+import argparse
+import sys
+
+from detect_options import add_detect_options, run
+
+from mmdet.engine.command_line import plain_errors
+from mmdet.errors import UserError
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Detect on a video')
+    parser.add_argument('inputs', metavar='video', help='video file, stream or the number of a camera')
+    parser.add_argument('model', metavar='config', help='config file')
+    parser.add_argument('weights', metavar='checkpoint', help='checkpoint: path or URL')
+    parser.add_argument('--out', help='the drawn video')
+    parser.add_argument('--score-thr', dest='pred_score_thr', type=float, default=0.3, help='least score drawn')
+    parser.add_argument('--out-dir', default='outputs', help='gets preds/ (JSON) and the other files')
+    add_detect_options(parser)
+    parser.set_defaults(wait_time=0.001)
+    args = parser.parse_args()
+    if not (args.out or args.show or args.save_as or args.shards):
+        raise UserError('nothing would come of it: give --out NEW.mp4, --show or --save-as')
+    args.no_save_vis, args.no_save_pred = True, True
+    sys.exit(run(args))
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()
