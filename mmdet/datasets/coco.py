@@ -14,7 +14,7 @@ from torch.utils.data import get_worker_info
 from mmdet.errors import UserError
 from mmdet.registry import DATASETS
 
-from .annotations import read_annotations
+from .annotations import AnnotationTable, read_annotations
 from .classes import class_names, labels_by_name, one_id_a_name, shown_names
 from .coco_classes import COCO_CLASSES, COCO_PALETTE
 from .coco_images import CocoImages
@@ -38,12 +38,13 @@ class CocoDataset(BaseDataset):
         FileNotFoundError, ValueError: see read_annotations; also when no class, object or image is left.
     """
     METAINFO = dict(classes=COCO_CLASSES, palette=COCO_PALETTE)
+    USUAL_METAINFO = METAINFO  # gives way to the names of a file that are not among its classes
     _fully_initialized: bool = False
 
     def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *args: Any,
                  backend_args: dict | None = None, **kwargs: Any):
         self.backend_args = backend_args
-        self._classes_given = 'classes' in (metainfo or {}) or type(self).METAINFO is not CocoDataset.METAINFO
+        self._classes_given = 'classes' in (metainfo or {}) or self.METAINFO is not self.USUAL_METAINFO
         super().__init__(ann_file, metainfo, *args, **kwargs)
 
     @classmethod
@@ -85,14 +86,22 @@ class CocoDataset(BaseDataset):
         return super()._get_unserialized_subset(indices)
 
     def _read_images(self) -> CocoImages:
-        table = read_annotations(self.ann_file, self.backend_args, self.test_mode)
+        table = self._read_table()
         categories = table.categories
         counts = np.bincount(table.category, minlength=len(categories)).tolist()
         label_of = self._match_classes(categories, Counter({category['id']: count for category, count
                                                             in zip(categories, counts, strict=True)}))
         labels = np.array([label_of.get(category['id'], -1) for category in categories], np.int64)
-        kept = learnable_objects(table, labels, None if self.test_mode else self.ann_file)
-        return CocoImages(table, self.data_prefix.get('img', self.data_prefix.get('img_path', '')), labels, kept)
+        return CocoImages(table, self._image_folder(), labels, self._kept_objects(table, labels))
+
+    def _read_table(self) -> AnnotationTable:
+        return read_annotations(self.ann_file, self.backend_args, self.test_mode)
+
+    def _image_folder(self) -> str:
+        return self.data_prefix.get('img', self.data_prefix.get('img_path', ''))
+
+    def _kept_objects(self, table: AnnotationTable, labels: np.ndarray) -> np.ndarray:
+        return learnable_objects(table, labels, None if self.test_mode else self.ann_file)
 
     def _match_classes(self, categories: list[dict], objects: Mapping[Any, int]) -> dict[Any, int]:
         """Label of each category id; `objects` counts the annotations of each. Sets the classes of the data set."""

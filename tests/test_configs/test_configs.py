@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet.engine.config import read_config
+from mmdet.engine.config import innermost, read_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.relative_to(ROOT / 'configs') for path in (ROOT / 'configs').rglob('*.py')
@@ -22,8 +22,7 @@ def load_tool(name):
 def assert_masks_are_read_where_they_are_trained(cfg):
     with_mask = cfg.model.type == 'MaskRCNN'
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        dataset = loader.dataset.get('dataset', loader.dataset)  # inside RepeatDataset
-        steps = {step.type: step for step in dataset.pipeline}
+        steps = {step.type: step for step in innermost(loader.dataset).pipeline}
         assert steps['LoadAnnotations'].get('with_mask', False) == with_mask
     assert ('segm' in cfg.val_evaluator.metric) == with_mask
 
