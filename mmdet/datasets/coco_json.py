@@ -1,5 +1,5 @@
 """An annotation file as the dict of COCO's evaluators."""
-from .annotations import read_annotations
+from .annotations import AnnotationTable, read_annotations
 
 
 def read_coco_json(path: str, backend_args: dict | None = None, test_mode: bool = False) -> dict:
@@ -10,7 +10,11 @@ def read_coco_json(path: str, backend_args: dict | None = None, test_mode: bool 
         image_id, category_id, bbox xywh in pixels, area, iscrowd, and segmentation where there is one: polygons or a
         compressed RLE, one without pixels where no polygon is usable). Ids of images and categories are the file's.
     """
-    table = read_annotations(path, backend_args, test_mode)
+    return coco_dict(read_annotations(path, backend_args, test_mode))
+
+
+def coco_dict(table: AnnotationTable) -> dict:
+    """What read_coco_json returns, of a table."""
     images = [dict(id=table.image_id(i), file_name=table.file_name(i), height=height, width=width)
               for i, (height, width) in enumerate(table.sizes.tolist())]
     categories = table.categories
