@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LIBRARIES = ('torch', 'torch._dynamo', 'torch.testing', 'torchvision.ops', 'mmengine.runner', 'mmengine.hooks',
+LIBRARIES = ('torch', 'torch.testing', 'torchvision.ops', 'mmengine.runner', 'mmengine.hooks',
              'mmengine.visualization', 'mmcv.transforms', 'cv2', 'pycocotools.cocoeval')
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(list(LIBRARIES))
