@@ -49,7 +49,12 @@ TESTS = {
                                       'tests/test_models/test_resnet.py'],
     'mmdet/models/layers/*.py': [f'{LAYERS}/test_conv*.py', f'{LAYERS}/test_frozen_bn.py', f'{LAYERS}/test_norm.py'],
     'mmdet/engine/loops.py': ['tests/test_engine/test_runner.py'],
-    'mmdet/datasets/coco.py': ['tests/test_datasets/test_coco.py'],
+    'mmdet/engine/seeded_batches.py': ['tests/test_engine/test_resume.py', 'tests/test_engine/test_runner.py'],
+    'mmdet/engine/training_state.py': ['tests/test_engine/test_resume.py', 'tests/test_engine/test_runner.py'],
+    'mmdet/datasets/annotations/*.py': ['tests/test_datasets/test_annotations', 'tests/test_datasets/test_coco.py'],
+    'mmdet/datasets/coco*.py': ['tests/test_datasets/test_coco.py', 'tests/test_datasets/test_annotations'],
+    'mmdet/datasets/learnable.py': ['tests/test_datasets/test_annotations', 'tests/test_datasets/test_coco.py'],
+    'mmdet/structures/mask/rle.py': ['tests/test_structures/test_mask/test_rle.py', 'tests/test_evaluation'],
     'mmdet/evaluation/*.py': ['tests/test_evaluation'],
 }
 # Without the tests that start processes which would import the true source.
