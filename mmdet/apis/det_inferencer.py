@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
@@ -188,20 +189,26 @@ class DetInferencer:
 
     def _prepare(self, picture: Picture) -> tuple[Detected, dict | None]:
         try:
-            image = as_image(picture.image)
+            image = _image_of(picture)
             return Detected(picture, image), self.pipeline(image)
         except UserError as error:
             return Detected(picture, picture.name, error=error), None
 
     def _read(self, picture: Picture) -> Detected:
         try:
-            return Detected(picture, self.pipeline.load(picture.image))
+            return Detected(picture, self.pipeline.load(_image_of(picture)))
         except UserError as error:
             return Detected(picture, picture.name, error=error)
 
     def _result_names(self, out_dir: str) -> tuple[ResultNames, ResultNames]:
         """Those of drawings and of JSON files in out_dir, which remember what they have named."""
         return self._names.setdefault(out_dir, (ResultNames(), ResultNames('.json')))
+
+
+def _image_of(picture: Picture) -> str | np.ndarray:
+    if isinstance(picture.image, UserError):
+        raise picture.image
+    return as_image(picture.image)
 
 
 def plan_names(found: Iterable, *names: ResultNames) -> None:

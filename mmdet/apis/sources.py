@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tif
 class Picture(NamedTuple):
     """A picture to detect on."""
     name: str                   # its path or URL; VIDEO/000012.jpg of a video's frame; array://00000000.jpg
-    image: Any                  # its path or URL, or what as_image takes
+    image: Any                  # its path or URL, what as_image takes, or the error that is met there
     video: Video | None = None  # that it is a frame of
 
 
@@ -47,8 +47,11 @@ def pictures(found: Iterable, numbers: Iterator[int]) -> Iterator[Picture]:
     """Each picture, and each frame of each video, with its name; arrays are named by the next of `numbers`."""
     for item in found:
         if isinstance(item, Video):
-            for number, frame in enumerate(item):
-                yield Picture(f'{item.name}/{number:06d}.jpg', frame, item)
+            try:
+                for number, frame in enumerate(item):
+                    yield Picture(f'{item.name}/{number:06d}.jpg', frame, item)
+            except UserError as error:  # as of a picture, it shows when the picture's turn comes
+                yield Picture(item.name, error, item)
         elif isinstance(item, str):
             yield Picture(item, item)
         else:
@@ -105,7 +108,7 @@ def _is_wanted(name: str) -> bool:
 
 def _listed(path: str, avoided: str | None) -> Iterator[str | Video]:
     """A relative path of a list is meant from here or, where nothing is there, from the list's folder."""
-    with open(path, encoding='utf-8') as file:
+    with open(path, encoding='utf-8', errors='surrogateescape') as file:
         for number, line in enumerate(file, 1):
             name = line.strip()
             if name == path:

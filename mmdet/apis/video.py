@@ -14,29 +14,34 @@ CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi'
 
 
 class Video:
-    """A video file, a stream's URL or, by its number, a camera; opened when its frames are asked for.
+    """A video file, a stream's URL or, by its number, a camera. Its frames are read by going through it.
 
     Attributes:
         name: what results are named by. fps: frames a second. num_frames: what the file says; 0 where it does not.
+
+    Raises (when its frames are asked for):
+        UserError: it cannot be read.
     """
 
     def __init__(self, source: str | int):
-        self.source, self.is_live = source, not isinstance(source, str) or source.startswith(('rtsp://', 'rtmp://'))
+        self.source = source
         self.name = source if isinstance(source, str) else f'webcam{source}'
-        capture = self._open()
+        is_live = not isinstance(source, str) or source.startswith(('rtsp://', 'rtmp://'))
+        capture = cv2.VideoCapture(source)
         self.fps = capture.get(cv2.CAP_PROP_FPS) or 25.
-        self.num_frames = 0 if self.is_live else max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        self.num_frames = 0 if is_live else max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
         capture.release()
 
     def _open(self) -> cv2.VideoCapture:
-        if isinstance(self.source, str) and '://' not in self.source and not os.path.exists(self.source):
-            raise MissingFileError(f'video {self.source} does not exist')
         capture = cv2.VideoCapture(self.source)
-        if not capture.isOpened():
-            raise UserError(f'video {self.source} cannot be read: it is damaged or of a kind that OpenCV does not '
-                            'know. ffmpeg -i FILE new.mp4 may mend it' if isinstance(self.source, str) else
-                            f'there is no camera {self.source}')
-        return capture
+        if capture.isOpened():
+            return capture
+        if not isinstance(self.source, str):
+            raise UserError(f'there is no camera {self.source}')
+        if '://' not in self.source and not os.path.exists(self.source):
+            raise MissingFileError(f'video {self.source} does not exist')
+        raise UserError(f'video {self.source} cannot be read: it is damaged or of a kind that OpenCV does not know. '
+                        'ffmpeg -i FILE new.mp4 may mend it')
 
     def __iter__(self) -> Iterator[np.ndarray]:
         capture = self._open()

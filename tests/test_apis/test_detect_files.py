@@ -116,9 +116,19 @@ def test_what_is_found(folder, tmp_path):
     both = [pictures[0], str(tmp_path / 'beside.png')]
     assert find_pictures([tmp_path / 'list.txt', pictures[1]]) == [*both, pictures[1]]
     assert find_pictures([folder / 'clip.mp4'])[0].num_frames == 5
-    for wrong, message in ((str(folder / '*.gif'), 'no picture'), ('none.mp4', 'does not exist'), (99, 'no camera 99')):
-        with pytest.raises(ValueError, match=message):
-            find_pictures(wrong)
+    with pytest.raises(ValueError, match='no picture or video fits'):
+        find_pictures(str(folder / '*.gif'))
+
+
+def test_what_cannot_be_read_stops_nothing(folder, detect, tmp_path):
+    (tmp_path / 'broken.mp4').write_bytes(bytes(100))
+    given = [99, str(tmp_path / 'none.mp4'), str(tmp_path / 'broken.mp4'), str(folder / 'in/a.png')]
+    results = detect(given)
+    assert [prediction is None for prediction in results['predictions']] == [True, True, True, False]
+    for message, error in zip(('no camera 99', 'does not exist', 'cannot be read'), results['failed'].values()):
+        assert message in error
+    with pytest.raises(FileNotFoundError):
+        detect(given[1])
 
 
 def test_a_stopped_run_goes_on(folder, detect, capfd):

@@ -103,7 +103,8 @@ def test_mistakes_of_several_processes_end_without_tracebacks(tiny):
     assert 'config none.py does not exist' in text and 'Traceback' not in text
 
 
-@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'dist_detect.sh', 'slurm_train.sh',
+                                    'slurm_test.sh'])
 def test_scripts_say_how_they_are_used(script, tmp_path):
     assert 'usage:' in run(script, cwd=tmp_path, fails=True)
 
@@ -154,6 +155,16 @@ def test_image_demo(tiny, trained, tmp_path):
     assert set(prediction) == {'labels', 'scores', 'bboxes', 'masks'} and len(prediction['masks']) <= 5
     text = run('image_demo.py', 'none.jpg', tiny, cwd=tmp_path, fails=True)
     assert 'none.jpg does not exist' in text and 'Traceback' not in text
+
+
+def test_large_image_demo(tiny, trained, tmp_path):
+    """The broken picture is named, the other done; the exit status is 1."""
+    cv2.imwrite(str(tmp_path / 'a.png'), np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8))
+    (tmp_path / 'b.jpg').write_bytes(b'no picture')
+    text = run('large_image_demo.py', tmp_path, tiny, tiny.parent / 'work/epoch_2.pth', '--patch-size', 80, '--save-as',
+               'csv', '--score-thr', 0, cwd=tmp_path, fails=True)
+    assert 'left out: image' in text and '1 of the pictures' in text and 'Traceback' not in text
+    assert len((tmp_path / 'outputs/detections.csv').read_text().splitlines()) > 5
 
 
 def test_print_config(tiny, tmp_path):

@@ -14,7 +14,7 @@ class CsvFile:
     def __init__(self, path: Path, classes: Sequence[str]):
         self.classes = classes
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(path, 'w', encoding='utf-8', newline='')
+        self.file = open(path, 'w', encoding='utf-8', errors='surrogateescape', newline='')
         self.rows = csv.writer(self.file)
         self.rows.writerow(COLUMNS)
 
