@@ -14,6 +14,7 @@ MAY_IMPORT = {  # and all may import errors
     'visualization': {'structures', 'registry'},
     'engine': {'registry', 'structures', 'checkpoints', 'datasets'},
     'checkpoints': set(),
+    'export': {'ops', 'structures', 'models'},
     'utils': set(),
     'apis': {'registry', 'ops', 'structures', 'models', 'datasets', 'evaluation', 'visualization', 'engine',
              'checkpoints', 'utils'},

@@ -45,7 +45,8 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
         return bias_relu(out, bias, residual, relu)
     own = False
     # In the body: a function for it would make the training step one call deeper.
-    if conv_3x3.SERVES and x.dim() == 4 and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) \
+    if conv_3x3.SERVES and not torch.compiler.is_exporting() \
+            and x.dim() == 4 and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) \
             and padding in ((0, 0), (1, 1)) and groups == 1 and x.device.type == weight.device.type == 'cpu' \
             and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled('cpu') \
             and (bias is None or bias.shape == weight.shape[:1] and bias.dtype == x.dtype and bias.device == x.device):
@@ -197,7 +198,8 @@ def linear_rois(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
             or bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError('linear_rois: x must be (R, C, h, w) or (R, C), weight (Cout, C * h * w), bias (Cout,), got '
                          f'{tuple(x.shape)}, {tuple(weight.shape)} and {None if bias is None else tuple(bias.shape)}')
-    if x.device.type != 'cpu' or x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') or not len(x):
+    if torch.compiler.is_exporting() or x.device.type != 'cpu' or x.dtype != torch.float32 \
+            or torch.is_autocast_enabled('cpu') or not len(x):
         return F.linear(x.flatten(1), weight, bias)
     if x.dim() == 2:  # rows as the positions of one image
         x = x.contiguous().view(1, len(x), 1, -1).permute(0, 3, 1, 2)

@@ -23,6 +23,8 @@ def map_rows(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     Raises:
         ValueError: no tensors, or of several lengths or devices.
     """
+    if torch.compiler.is_exporting():  # the number of rows is a symbol
+        return function(*tensors)
     if not tensors or any(tensor.dim() == 0 or len(tensor) != len(tensors[0]) or tensor.device != tensors[0].device
                           for tensor in tensors):
         raise ValueError('map_rows: tensors must be (N, ...) of one N on one device, got '

@@ -72,7 +72,7 @@ class RPNHead(BaseModule):
             several = isinstance(self.rpn_conv, nn.Sequential)  # of convolutions, each with its ReLU
             x = self.rpn_conv(x) if several else conv_norm(x, self.rpn_conv, None, relu=True)
             logits.append(self.rpn_cls(x).permute(0, 2, 3, 1).flatten(1))
-            deltas.append(self.rpn_reg(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
+            deltas.append(self.rpn_reg(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4))
         return logits, deltas
 
     def loss(self, logits: list[Tensor], deltas: list[Tensor], feature_sizes: Sequence[tuple[int, int]],
@@ -124,7 +124,7 @@ class RPNHead(BaseModule):
         anchors = self.anchor_generator(feature_sizes, logits[0].device)
         start, parts = 0, []
         for level, (logit, delta) in enumerate(zip(logits, deltas)):
-            keep = logit.shape[1] if cfg.get('nms_pre', -1) <= 0 else min(cfg['nms_pre'], logit.shape[1])
+            keep = logit.shape[1] if cfg.get('nms_pre', -1) <= 0 else torch.sym_min(cfg['nms_pre'], logit.shape[1])
             logit, index = logit.float().topk(keep, dim=1)
             parts.append((logit, anchors[start + index], delta.gather(1, index[..., None].expand(-1, -1, 4)),
                           torch.full_like(index, level)))
@@ -135,8 +135,8 @@ class RPNHead(BaseModule):
         if cfg.get('min_bbox_size', -1) >= 0:
             large = (boxes[..., 2:] - boxes[..., :2] > cfg['min_bbox_size']).all(-1)
             scores = torch.where(large, scores, -torch.inf)
-        keep = nms_images(boxes, scores, levels, cfg['nms']['iou_threshold'], min(cfg['max_per_img'], scores.shape[1]),
-                          cfg['nms'].get('offset', 0))
+        keep = nms_images(boxes, scores, levels, cfg['nms']['iou_threshold'],
+                          torch.sym_min(cfg['max_per_img'], scores.shape[1]), cfg['nms'].get('offset', 0))
         valid, keep = keep >= 0, keep.clamp(min=0)
         boxes = boxes.gather(1, keep[..., None].expand(-1, -1, 4)) * valid[..., None]
         return boxes, scores.gather(1, keep) * valid, valid

@@ -86,7 +86,7 @@ class FCNMaskHead(BaseModule):
 
     def of_class(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (Q, h, w) of the class each row is labelled with; `labels` int64 (Q,)."""
-        row = torch.arange(len(labels), device=labels.device)
+        row = torch.arange(labels.shape[0], device=labels.device)
         return logits[row, torch.zeros_like(labels) if self.class_agnostic else labels]
 
     def loss(self, logits: Tensor, rois: Tensor, labels: Tensor, mask_rows: Tensor, weight: Tensor, gt: GroundTruth,

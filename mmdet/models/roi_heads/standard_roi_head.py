@@ -126,5 +126,5 @@ class StandardRoIHead(BaseModule):
 
 def to_rois(boxes: Tensor) -> Tensor:
     """Boxes (B, N, 4) -> rois (B * N, 5)."""
-    images = torch.arange(len(boxes), device=boxes.device, dtype=boxes.dtype)
+    images = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
     return torch.cat([images[:, None, None].expand(-1, boxes.shape[1], 1), boxes], dim=2).flatten(0, 1)

@@ -61,19 +61,24 @@ class AnchorGenerator:
         return (corners[None] < padded_sizes[:, None, :]).all(-1)
 
     def _grid(self, feature_sizes, device):
+        if torch.compiler.is_exporting():  # sizes are symbols
+            return self._make(feature_sizes, device)
         key = (tuple(map(tuple, feature_sizes)), device)
         if key not in self._grids:
-            if len(feature_sizes) != len(self.strides):
-                raise UserError(f'anchor_generator has {len(self.strides)} strides for {len(feature_sizes)} levels; '
-                                "make neck.num_outs and anchor_generator.strides agree")
-            strides = self._strides(feature_sizes)
-            if device not in self._bases:  # images of a new size then make the device wait no more
-                self._bases[device] = [base.to(device) for base in self.base_anchors]
-            levels = [self._level(*level) for level in zip(feature_sizes, strides, self._bases[device])]
             if len(self._grids) >= 64:  # multi-scale training sees many sizes
                 self._grids.pop(next(iter(self._grids)))
-            self._grids[key] = [torch.cat(part) for part in zip(*levels)]
+            self._grids[key] = self._make(feature_sizes, device)
         return self._grids[key]
+
+    def _make(self, feature_sizes, device):
+        if len(feature_sizes) != len(self.strides):
+            raise UserError(f'anchor_generator has {len(self.strides)} strides for {len(feature_sizes)} levels; '
+                            "make neck.num_outs and anchor_generator.strides agree")
+        if device not in self._bases:  # images of a new size then make the device wait no more
+            self._bases[device] = [base.to(device) for base in self.base_anchors]
+        levels = [self._level(*level) for level in
+                  zip(feature_sizes, self._strides(feature_sizes), self._bases[device])]
+        return [torch.cat(part) for part in zip(*levels)]
 
     def _base(self, size, ratios, scales):
         """Anchors (ratios * scales, 4) at the first location of a level of base size `size`."""
