@@ -30,7 +30,8 @@ class Page:
 
     def add(self, image: np.ndarray, caption: str) -> None:
         """Add an (H, W, 3) uint8 RGB picture."""
-        data = base64.b64encode(cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()).decode()
+        jpeg = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+        data = base64.b64encode(jpeg.tobytes()).decode()
         self._file.write(f'<figure><img loading="lazy" onclick="open().document.write(this.outerHTML)" '
                          f'src="data:image/jpeg;base64,{data}"><figcaption>{html.escape(caption)}</figcaption>'
                          '</figure>\n')
