@@ -71,8 +71,9 @@ def test_shapes_are_compared_before_anything_is_loaded():
 
 
 def test_an_entry_that_is_no_tensor_is_named():
-    with pytest.raises(ValueError, match='2.weight in a.pth is a list'):
-        load_weights(model(), {**model().state_dict(), '2.weight': [1., 2.]}, source='a.pth')
+    for value in ([1., 2.], None):
+        with pytest.raises(ValueError, match=f'2.weight in a.pth is a {type(value).__name__}'):
+            load_weights(model(), {**model().state_dict(), '2.weight': value}, source='a.pth')
 
 
 def test_a_number_in_brackets_as_pytorch_0_3_wrote_it():
