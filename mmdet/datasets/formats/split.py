@@ -54,8 +54,9 @@ def split(collection: Collection, shares: Sequence[float], pattern: str | None =
                 row[column[item.name]] += 1
     parts = counts / np.maximum(counts.sum(axis=0), 1)
     lacking = np.where(np.asarray(shares) > 0, shares, -1e9)[:, None].repeat(parts.shape[1], axis=1)
+    weights = 1 / np.maximum(shares, 1e-9)
     for i in np.argsort(-parts.sum(axis=1), kind='stable'):
-        place = int((lacking @ parts[i]).argmax())  # where the sum of squares of `lacking` falls most
+        place = int((lacking @ parts[i] * weights).argmax())  # the split that lacks the greatest part of its share
         lacking[place] -= parts[i]
         for picture in members[i]:
             picture.split = NAMES[place]
