@@ -88,7 +88,7 @@ class DetLocalVisualizer(Visualizer):
         if not labels:
             return image
         side = min(image.shape[:2])
-        width = max(round(side / 350), 1) if self.line_width is None else max(round(self.line_width), 1)
+        width = max(min(round(side / 350), 6) if self.line_width is None else round(self.line_width), 1)
         boxes = _array(instances.bboxes).astype(np.float32).reshape(-1, 4)
         palette = self.dataset_meta.get('palette')
         if 'masks' in instances:
