@@ -45,7 +45,8 @@ class Detected:
     def record(self) -> Record:
         assert self.sample is not None
         height, width = self.sample.ori_shape[:2]
-        return Record(self.picture.name, int(height), int(width), prediction_dict(self.sample), self.image)
+        image = self.picture.image if isinstance(self.picture.image, str) else self.image
+        return Record(self.picture.name, int(height), int(width), prediction_dict(self.sample), image)
 
 
 def prediction_dict(sample: DetDataSample) -> dict:

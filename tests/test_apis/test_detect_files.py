@@ -170,7 +170,7 @@ def test_tiled_detections_are_those_of_sahi(folder):
     detect = DetInferencer(config, folder / 'net.pth', device='cpu')
     ours, = detect.stream([path], tiling=Tiling(256, 0.2, 0.25), batch_size=2)
     prediction = ours.record.prediction
-    assert prediction['masks'][0]['size'] == [360, 480]
+    assert prediction['masks'][0]['size'] == [360, 480] and ours.record.image == path
     expected = sorted(((one.score.value, one.bbox.to_xyxy()) for one in theirs), reverse=True)
     np.testing.assert_allclose(prediction['scores'], [score for score, _ in expected], atol=1e-5)
     np.testing.assert_allclose(prediction['bboxes'], [box for _, box in expected], atol=4)  # theirs are those of masks
