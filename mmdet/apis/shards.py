@@ -56,12 +56,12 @@ class Shard:
         self.file = open(path, 'a', encoding='utf-8', buffering=1)  # a line is on its way when it is whole
 
     def write(self, record: Record) -> None:
-        self._append(dict(file_name=record.name, height=record.height, width=record.width, **record.prediction))
+        self._write(dict(file_name=record.name, height=record.height, width=record.width, **record.prediction))
 
     def write_error(self, name: str, error: str) -> None:
-        self._append(dict(file_name=name, error=error))
+        self._write(dict(file_name=name, error=error))
 
-    def _append(self, fields: dict) -> None:
+    def _write(self, fields: dict) -> None:
         self.file.write(json.dumps(fields) + '\n')
 
     def close(self) -> None:

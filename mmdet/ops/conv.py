@@ -45,11 +45,11 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
         return bias_relu(out, bias, residual, relu)
     own = False
     # In the body: a function for it would make the training step one call deeper.
-    if conv_3x3.SERVES and not torch.compiler.is_exporting() \
-            and x.dim() == 4 and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) \
+    if conv_3x3.SERVES and x.dim() == 4 and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) \
             and padding in ((0, 0), (1, 1)) and groups == 1 and x.device.type == weight.device.type == 'cpu' \
             and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled('cpu') \
-            and (bias is None or bias.shape == weight.shape[:1] and bias.dtype == x.dtype and bias.device == x.device):
+            and not torch.compiler.is_exporting() and (bias is None or bias.shape == weight.shape[:1]
+                                                       and bias.dtype == x.dtype and bias.device == x.device):
         (batch, channels, height, width), shrink = x.shape, 2 - 2 * padding[0]
         tiles = batch * -(-(height - shrink) // 4) * -(-(width - shrink) // 4)
         own = tiles >= conv_3x3.MIN_TILES and channels == weight.shape[1] \
@@ -68,8 +68,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
                 out = out.contiguous()
         else:
             out = F.conv2d(x, weight, bias, *options)  # type: ignore[arg-type]  # padding may be a str
-    if residual is not None:
-        out = out.add_(residual)
+    out = out if residual is None else out.add_(residual)
     return out.relu_() if relu else out
 
 
@@ -198,8 +197,8 @@ def linear_rois(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
             or bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError('linear_rois: x must be (R, C, h, w) or (R, C), weight (Cout, C * h * w), bias (Cout,), got '
                          f'{tuple(x.shape)}, {tuple(weight.shape)} and {None if bias is None else tuple(bias.shape)}')
-    if torch.compiler.is_exporting() or x.device.type != 'cpu' or x.dtype != torch.float32 \
-            or torch.is_autocast_enabled('cpu') or not len(x):
+    if x.device.type != 'cpu' or x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') \
+            or torch.compiler.is_exporting() or not len(x):
         return F.linear(x.flatten(1), weight, bias)
     if x.dim() == 2:  # rows as the positions of one image
         x = x.contiguous().view(1, len(x), 1, -1).permute(0, 3, 1, 2)
@@ -222,8 +221,7 @@ class _LinearRoIs(Function):
         grad_x = torch.empty_like(x) if wants_x else None
         grad_weight = torch.empty_like(weight) if wants_weight else None
         for first in range(0, x.shape[1], CHANNELS_AT_ONCE):
-            some = slice(first, first + CHANNELS_AT_ONCE)
-            part = x[:, some]
+            part = x[:, (some := slice(first, first + CHANNELS_AT_ONCE))]
             if wants_x:
                 kernel = weight.view(-1, *x.shape[1:])[:, some]
                 grad_x[:, some] = torch.nn.grad.conv2d_input(part.shape, kernel, grad[..., None, None])
