@@ -31,7 +31,9 @@ def read(tree: Tree, options: Options) -> Collection:
     for path in tree.ending('.json'):
         with found.collect():
             content = read_json(path)
-            if not isinstance(content, dict) or not isinstance(content.get('shapes'), list):
+            if isinstance(content, dict) and not isinstance(content.get('shapes', []), list):
+                raise UserError(f'{path}: shapes must be a list')
+            if not isinstance(content, dict) or 'shapes' not in content:
                 found.remarks.append(f'{path} is no file of labelme: it has no list "shapes"')
                 continue
             image = tree.picture(str(content.get('imagePath') or path.stem), path)
@@ -91,7 +93,8 @@ def _add_shape(shape: dict, place: str, picture: Picture, groups: dict, left_out
         mask: Mask = _pixels(shape, points, place, picture)
     else:
         mask = [_polygon(kind, points, place)]
-    key = (shape['label'], shape.get('group_id'))
+    group = shape.get('group_id')
+    key = (shape['label'], group if isinstance(group, (int, str)) else None)
     first = groups.get(key) if key[1] is not None else None
     if first is None or isinstance(first.mask, dict) or isinstance(mask, dict):
         box: Sequence[float] = mask_api.toBbox(mask).tolist() if isinstance(mask, dict) else box_of(mask)

@@ -81,6 +81,14 @@ def split_of(path: Path, root: Path) -> str:
     return ''
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file. Raises ValueError that names it."""
+    try:
+        return path.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f'{path} is no text in UTF-8: write it as UTF-8') from None
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises ValueError that names it."""
     try:

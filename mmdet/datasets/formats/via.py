@@ -27,7 +27,7 @@ def read(tree: Tree, options: Options) -> Collection:
     found = Collection()
     left_out: Counter[str] = Counter()
     for path in _files(tree):
-        entries = _rows(path) if path.suffix.lower() == '.csv' else _entries(read_json(path))
+        entries = _rows(path) if path.suffix.lower() == '.csv' else _entries(read_json(path), path)
         attribute = options.class_attribute or _class_attribute(entries, path)
         for name, regions in entries:
             picture = Picture(tree.picture(name, path), 0, 0, split=split_of(path, tree.root))
@@ -55,13 +55,17 @@ def _is_via(path: Path) -> bool:
     return b'"_via_img_metadata"' in text or b'"regions"' in text and b'"shape_attributes"' in text
 
 
-def _entries(content: Any) -> list[tuple[str, list]]:
+def _entries(content: Any, path: Path) -> list[tuple[str, list]]:
     """(file name, regions) of each picture; version 1 numbers its regions in a dict."""
-    content = content.get('_via_img_metadata', content) if isinstance(content, dict) else {}
+    content = content.get('_via_img_metadata', content) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise UserError(f'{path}: _via_img_metadata must be an object with an entry for each picture')
     entries = []
     for entry in content.values():
         if isinstance(entry, dict) and isinstance(entry.get('filename'), str):
             regions = entry.get('regions') or []
+            if not isinstance(regions, (dict, list)):
+                raise UserError(f'{path}: {entry["filename"]} has regions that are no list')
             entries.append((entry['filename'], list(regions.values() if isinstance(regions, dict) else regions)))
     return entries
 
@@ -84,8 +88,9 @@ def _rows(path: Path) -> list[tuple[str, list]]:
 
 def _class_attribute(entries: list[tuple[str, list]], path: Path) -> str:
     """The attribute of regions that is their class: the only one, or that of a usual name."""
-    names = Counter(key for _, regions in entries for region in regions if isinstance(region, dict)
-                    for key in (region.get('region_attributes') or {}))
+    names = Counter(key for _, regions in entries for region in regions
+                    if isinstance(region, dict) and isinstance(region.get('region_attributes'), dict)
+                    for key in region['region_attributes'])
     chosen = list(names) if len(names) == 1 else [name for name in USUAL for key in names if key.lower() == name][:1]
     if not chosen and names:
         raise UserError(f'{path}: which attribute is the class? Its regions have {", ".join(names)}: give '
@@ -101,7 +106,8 @@ def _read_region(region: Any, place: str, attribute: str, left_out: Counter) -> 
     if kind in WITHOUT_AREA:
         left_out[str(kind)] += 1
         return None
-    name = (region.get('region_attributes') or {}).get(attribute)
+    attributes = region.get('region_attributes')
+    name = attributes.get(attribute) if isinstance(attributes, dict) else None
     if isinstance(name, dict):  # boxes that are ticked
         ticked = [key for key, value in name.items() if value]
         name = ticked[0] if len(ticked) == 1 else None

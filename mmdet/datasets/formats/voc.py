@@ -6,7 +6,7 @@ from ..voc_xml import FLAGS, read_voc_xml
 from .options import VOC_CORNERS, Options
 from .output import Output
 from .records import Collection, Object, Picture, box_of, outlines
-from .tree import Tree, split_of
+from .tree import Tree, read_lines, split_of
 
 
 def recognizes(tree: Tree) -> bool:
@@ -77,7 +77,7 @@ def _image_sets(tree: Tree) -> dict[str, str]:
     for split in ('train', 'val', 'test'):
         for path in tree.ending('.txt'):
             if path.name == f'{split}.txt' and path.parent.parent.name == 'ImageSets':
-                splits.update(dict.fromkeys((line.split()[0] for line in path.read_text().splitlines()
+                splits.update(dict.fromkeys((line.split()[0] for line in read_lines(path)
                                              if line.strip()), split))
     return splits
 

@@ -12,7 +12,7 @@ from ..picture_file import is_picture, picture_size
 from .options import Options
 from .output import Output
 from .records import Collection, Mask, Object, Picture, box_of, outlines
-from .tree import Tree, split_of
+from .tree import Tree, read_lines, split_of
 
 LINE = re.compile(rb'\s*\d+(\.0*)?([ \t]+[-+]?\d*\.?\d+([eE][-+]?\d+)?){4,}\s*(\n|$)')
 SPLITS = ('train', 'val', 'test')
@@ -35,11 +35,14 @@ def read(tree: Tree, options: Options) -> Collection:
     if len(known) < len(listed):
         found.remarks.append(f'{len(listed) - len(known)} pictures are in several splits: they count for the first')
     splits = dict(reversed(listed))
+    keypoints = content.get('kpt_shape')
+    if keypoints is not None and not (isinstance(keypoints, list) and all(type(n) is int for n in keypoints)):
+        raise UserError(f'{path}: kpt_shape is {keypoints!r:.60}; it must be two numbers, such as [17, 3]')
     for picture in known or tree.pictures:
         with found.collect():
             height, width, _ = picture_size(picture)
             lines = _label_file(picture)
-            objects = _read_lines(lines, height, width, found, content.get('kpt_shape')) if lines else []
+            objects = _read_lines(lines, height, width, found, keypoints) if lines else []
             found.pictures.append(Picture(picture, height, width, objects,
                                           splits.get(picture) or split_of(picture, tree.root)))
     return found
@@ -97,7 +100,7 @@ def _names(tree: Tree, content: dict, path: Path | None, options: Options) -> li
         names = [names[key] for key in sorted(names, key=int)]
     if names is None:
         lists = [file for file in tree.files if file.name == 'classes.txt' or file.suffix == '.names']
-        names = options.classes or ([line.strip() for line in lists[0].read_text(encoding='utf-8-sig').splitlines()
+        names = options.classes or ([line.strip() for line in read_lines(lists[0])
                                      if line.strip()] if lists else None)
     if names is None:
         raise UserError(f'{tree.source} does not name its classes: give --classes, or a data.yaml with names')
@@ -129,7 +132,7 @@ def _listed(tree: Tree, content: dict, path: Path) -> list[tuple[Path, str]]:
 def _pictures_of(place: Path) -> list[Path]:
     if place.is_dir():
         return sorted(file for file in place.rglob('*') if is_picture(file))
-    lines = place.read_text(encoding='utf-8-sig').splitlines()
+    lines = read_lines(place)
     return [Path(os.path.abspath(place.parent / line.strip())) for line in lines if line.strip()]
 
 
@@ -142,7 +145,7 @@ def _label_file(picture: Path) -> Path | None:
 
 def _read_lines(path: Path, height: int, width: int, found: Collection, keypoints: list | None) -> list[Object]:
     objects = []
-    for i, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
+    for i, line in enumerate(read_lines(path), 1):
         if line.strip():
             with found.collect():
                 objects.append(_read_line(line.split(), f'{path}, line {i}', height, width, found.classes, keypoints))
