@@ -50,7 +50,7 @@ def run(args):
     failed = detect_files(
         inferencer, args.inputs, args.out_dir, not args.no_save_vis, not args.no_save_pred, args.save_as,
         args.pred_score_thr, args.show, args.wait_time, args.out, args.print_result, args.batch_size, tiling,
-        args.workers, args.shards, args.resume)
+        args.workers, args.shards or args.launcher != 'none', args.resume)
     if int(os.environ.get('RANK', 0)) == 0:
         if args.save_as or args.shards or not (args.no_save_vis and args.no_save_pred):
             print(f'results are in {args.out_dir}')
