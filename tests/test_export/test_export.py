@@ -1,5 +1,4 @@
-"""A detector as a file: what a runtime finds is what the detector finds."""
-import json
+"""The parts of the export that need no runtime; tools/export.py --check compares whole files with their detector."""
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,8 @@ from fill_weights import fill
 from mmdet import ops
 from mmdet.apis import init_detector
 from mmdet.errors import UserError
-from mmdet.export import describe, export_program, write_onnx
-from mmdet.export.check import compare, run_detector, runtimes
+from mmdet.export import export_program
+from mmdet.export.check import compare
 from mmdet.export.detector import paste
 
 DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
@@ -29,34 +28,6 @@ def detector():
     detector = init_detector(DEMO, device='cpu', cfg_options=TWO_LEVELS)
     fill(detector)
     return detector
-
-
-def test_onnxruntime_finds_the_same(detector, tmp_path):
-    pytest.importorskip('onnxruntime', reason='pip install "mmdet-norms[export]"')
-    onnx = pytest.importorskip('onnx')
-    program = export_program(detector)
-    write_onnx(program, tmp_path / 'model.onnx', describe(detector))
-    write_onnx(program, tmp_path / 'half.onnx', {}, 'float16')
-    write_onnx(program, tmp_path / 'int8.onnx', {}, 'int8')
-    file = onnx.load(tmp_path / 'model.onnx')
-    assert {node.domain for node in file.graph.node} == {''}  # standard operators
-    assert 'Loop' not in {node.op_type for node in file.graph.node}
-    meta = {entry.key: entry.value for entry in file.metadata_props}
-    assert len(json.loads(meta['classes'])) == 5 and '256' in meta['resize']
-    rng = np.random.default_rng(0)
-    for shape in ((1, 90, 131, 3), (3, 128, 96, 3)):  # neither is the size it was traced with
-        images = rng.integers(0, 256, shape, np.uint8)
-        expected = run_detector(detector)(images)
-        for name, boxes, scores in (('model', 0.1, 1e-3), ('half', 2, 0.02), ('int8', 20, 0.3)):
-            for run in runtimes(tmp_path / f'{name}.onnx').values():
-                found = compare(expected, run(images))
-                assert found.detections > 5
-                if name == 'model':
-                    assert found.missing == 0
-                if name != 'int8':
-                    assert found.boxes < boxes and found.scores < scores and found.masks < 0.005
-    sizes = [(tmp_path / f'{name}.onnx').stat().st_size for name in ('model', 'half', 'int8')]
-    assert sizes[0] > 1.5 * sizes[1] > 1.5 * sizes[2]
 
 
 def test_paste():
@@ -83,7 +54,7 @@ def test_the_part_that_fails_is_named(detector, monkeypatch):
     from mmdet.export.program import failed_part
     with pytest.raises(RuntimeError) as caught:
         detector.extract_feat(torch.zeros(1, 3, 64, 64))
-    assert failed_part(caught.value, detector) == 'model.neck (FPN)'
+    assert failed_part(caught.value, detector) == 'model.neck.lateral_convs.1 (ConvModule)'
 
     class OwnHead(type(detector.roi_head.bbox_head)):
         def predict(self, *args):
