@@ -18,7 +18,7 @@ def check(path, detector, pictures):
     import numpy as np
     from terminaltables import AsciiTable
 
-    from mmdet.apis.inference import TestPipeline
+    from mmdet.apis.test_pipeline import TestPipeline
     from mmdet.export.check import compare, run_detector, runtimes, timed
     pipeline, ours, others = TestPipeline(detector.cfg), run_detector(detector), runtimes(path)
     rows = [['pictures', 'program', 'seconds', 'detections', 'missing', 'boxes', 'scores', 'masks']]
@@ -55,9 +55,11 @@ def main():
     import torch
 
     from mmdet.apis import init_detector
+    from mmdet.engine.config import innermost
     from mmdet.export import describe, export_program, write_onnx
     detector = init_detector(args.config, args.checkpoint, device='cpu', cfg_options=args.cfg_options)
-    program, meta = export_program(detector), describe(detector)
+    program = export_program(detector)
+    meta = describe(detector, innermost(detector.cfg.test_dataloader.dataset)['pipeline'])
     if args.out.suffix == '.onnx':
         write_onnx(program, args.out, meta, args.weights)
     else:

@@ -1,5 +1,6 @@
 """A detector as the graph that torch.export makes of it."""
 import json
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -76,13 +77,13 @@ def first_line(error: BaseException) -> str:
     return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
 
 
-def describe(detector: Any) -> dict[str, str]:
+def describe(detector: Any, pipeline: Sequence[dict]) -> dict[str, str]:
     """What the user of a file must know, as texts (JSON where it is no plain word): input, classes, thresholds, norms.
 
     Args:
-        detector: as init_detector gives it, with `cfg` and `dataset_meta`.
+        detector: as init_detector gives it, with `dataset_meta`.
+        pipeline: config of the test pipeline, which resizes.
     """
-    pipeline = detector.cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', [])
     resize = next((dict(step) for step in pipeline if 'Resize' in str(step['type'])), None)
     norms = sorted({type(module).__name__ for module in detector.modules() if 'Norm' in str(type(module).__mro__)})
     test_cfg = detector.roi_head.test_cfg
