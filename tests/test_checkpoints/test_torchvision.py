@@ -91,9 +91,9 @@ def judged(judge, inputs):
     return judge.roi_heads(features, proposals, [size])[0][0]
 
 
-@pytest.mark.parametrize('picture', PICTURES, ids=['first', 'second'])
-def test_detections_are_torchvisions(pair, picture):
+def test_detections_are_torchvisions(pair):
     judge, model, _ = pair
+    picture = PICTURES[model.roi_head.mask_head is None]
     image = torch.from_numpy(picture.transpose(2, 0, 1).copy())
     size = tuple(image.shape[1:])
     sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1., 1.)))

@@ -1,4 +1,4 @@
-"""Who serves is chosen at import, so each choice is watched in a fresh process."""
+"""Who serves is chosen at import, so each choice is watched in a process that has not imported mmdet."""
 import os
 import subprocess
 import sys
@@ -6,17 +6,31 @@ from pathlib import Path
 
 import pytest
 import torch
+from warm_process import Script
 
 from mmdet import ops
 from mmdet.ops import conv_kernels, extension
 
 ROOT = Path(__file__).parents[2]
-REPORT = 'from mmdet import ops; import sys; print(ops.backend(), *{"torchvision", "pycocotools"} & set(sys.modules))'
+REPORT = 'from mmdet import ops; print(ops.backend())'
 
 
-def run(code, **environment):
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **environment}
+def fresh_process(code, choice):
+    """One that has imported nothing, and whose log goes where a user's goes."""
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'MMDET_OPS': choice}
     return subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Its exit status, and what it prints on stdout and stderr."""
+    def run(code, **environment):
+        path = tmp_path / 'script.py'
+        path.write_text(f'import sys\nsys.path.insert(0, {str(ROOT)!r})\n{code}')
+        process = Script(path, **environment)
+        out, err = process.told()
+        return process.exitcode, out.strip(), err
+    return run
 
 
 HIDE_THE_EXTENSION = """
@@ -26,31 +40,32 @@ pathlib.Path.glob = lambda self, pattern: [] if pattern.startswith('_C') else gl
 """
 
 
-def test_torchvision_by_force():
-    done = run(REPORT, MMDET_OPS='torchvision')
-    assert done.stdout.strip() == 'torchvision' and 'serves instead' not in done.stderr
+def test_torchvision_by_force(run):
+    _, told, errors = run(REPORT, MMDET_OPS='torchvision')
+    assert told == 'torchvision' and 'serves instead' not in errors
 
 
 def test_extension_by_force():
     if ops.backend() != 'mmdet':
         pytest.skip('the extension was not built')
-    assert run(REPORT, MMDET_OPS='mmdet').stdout.strip() == 'mmdet'
+    done = fresh_process(REPORT + '; import sys; print({"torchvision", "pycocotools"} & set(sys.modules))', 'mmdet')
+    assert done.stdout.split('\n')[:2] == ['mmdet', 'set()'], done.stderr
 
 
 def test_missing_extension_is_said_once():
-    done = run(HIDE_THE_EXTENSION + REPORT + '\nfrom mmdet.ops import nms', MMDET_OPS='')
+    done = fresh_process(HIDE_THE_EXTENSION + REPORT + '\nfrom mmdet.ops import nms', '')
     assert done.stdout.strip() == 'torchvision'
     assert done.stderr.count('torchvision.ops serves instead of the compiled extension') == 1
 
 
-def test_missing_extension_by_force_is_an_error():
-    done = run(HIDE_THE_EXTENSION + REPORT, MMDET_OPS='mmdet')
-    assert done.returncode != 0 and 'MMDET_OPS=mmdet, but the extension does not load' in done.stderr
+def test_missing_extension_by_force_is_an_error(run):
+    status, _, errors = run(HIDE_THE_EXTENSION + REPORT, MMDET_OPS='mmdet')
+    assert status != 0 and 'MMDET_OPS=mmdet, but the extension does not load' in errors
 
 
-def test_unknown_choice_is_an_error():
-    done = run(REPORT, MMDET_OPS='mmcv')
-    assert done.returncode != 0 and "MMDET_OPS='mmcv': must be mmdet, torchvision or unset" in done.stderr
+def test_unknown_choice_is_an_error(run):
+    status, _, errors = run(REPORT, MMDET_OPS='mmcv')
+    assert status != 0 and "MMDET_OPS='mmcv': must be mmdet, torchvision or unset" in errors
 
 
 @pytest.fixture
@@ -102,8 +117,8 @@ print(same, torch.equal(given, torch.nn.grad.conv2d_weight(x, weight.shape, y.de
 """
 
 
-def test_our_convolutions_can_be_turned_off():
-    told = run(CONV, MMDET_CONV='torch').stdout.split()
+def test_our_convolutions_can_be_turned_off(run):
+    told = run(CONV, MMDET_CONV='torch')[1].split()
     assert told[:3] == ['True', 'True', 'ConvolutionBackward0']
     assert told[3] == ops.backend()
 

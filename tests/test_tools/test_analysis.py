@@ -139,7 +139,7 @@ def test_batch_sizes(tmp_path, monkeypatch):
 
 def test_growth_measures_the_case_it_names(monkeypatch, capsys):
     module = load('benchmark_growth', monkeypatch)
-    monkeypatch.setitem(module.BASE, 'size', '64x64')
+    monkeypatch.setattr(module, 'BASE', dict(module.BASE, size='64x64', batch_size=1, proposals=50, rois=16))
     built = []
 
     def ours(args, cfg_options):
