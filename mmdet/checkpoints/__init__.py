@@ -1,10 +1,11 @@
 from .conversion import Conventions, Conversion
 from .dataset_meta import saved_dataset_meta
 from .file import write_file
+from .publish import published, write_published
 from .reader import read_checkpoint
 from .source import local_file
 from .torch_file import SAFE_CLASSES
 from .weights import Misfit, load_weights, weights_for, weights_of
 
-__all__ = ['SAFE_CLASSES', 'Conventions', 'Conversion', 'Misfit', 'load_weights', 'local_file', 'read_checkpoint',
-           'saved_dataset_meta', 'weights_for', 'weights_of', 'write_file']
+__all__ = ['SAFE_CLASSES', 'Conventions', 'Conversion', 'Misfit', 'load_weights', 'local_file', 'published',
+           'read_checkpoint', 'saved_dataset_meta', 'weights_for', 'weights_of', 'write_file', 'write_published']

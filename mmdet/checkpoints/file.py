@@ -72,4 +72,5 @@ def write_file(path: Path, weights: Mapping[str, Tensor], meta: Mapping[str, Any
         save_file({name: value.contiguous() for name, value in weights.items()}, path,
                   {'meta': json.dumps(meta, default=str)})
     else:
-        torch.save(dict(state_dict=weights, meta=meta), path)
+        with open(path, 'wb') as file:  # by its path the zip would hold the file's name
+            torch.save(dict(state_dict=weights, meta=meta), file)

@@ -1,0 +1,141 @@
+"""A model card: in one page of Markdown what a checkpoint is, how it was trained, how good it is and how to use it."""
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet.checkpoints import saved_dataset_meta
+from mmdet.engine.config import innermost, literal_config
+from mmdet.errors import UserError
+
+NO_FIGURES = {'step', 'time', 'data_time'}  # of a validation's line in scalars.json
+PARTS = dict(backbone='backbone', neck='neck', bbox_head='box head', mask_head='mask head')
+
+
+def model_card(checkpoint: Mapping, file: Path, digest: str, work_dir: Path, averaged: bool = False) -> str:
+    """The card of a published checkpoint.
+
+    Args:
+        checkpoint: what mmdet.checkpoints.published returns.
+        file, digest: where it lies, and its SHA-256.
+        work_dir: of the training; its logs tell AP and environment. What nothing tells is left out.
+        averaged: the weights are EMAHook's averages.
+    """
+    meta = checkpoint['meta']
+    try:
+        cfg: Any = literal_config(str(meta.get('cfg', '')))
+    except UserError:  # a config of more than plain values
+        cfg = {}
+    machine = _environment(work_dir)
+    rows = {**_model(_part(cfg, 'model')), **_data(cfg, saved_dataset_meta(checkpoint)),
+            **_training(cfg, meta, machine)}
+    if averaged:
+        rows['Weights'] = 'moving averages over the training (EMAHook)'
+    rows['Parameters'] = f'{sum(value.numel() for value in checkpoint["state_dict"].values()) / 1e6:.2f} million'
+    rows |= machine
+    lines = [f'# {file.stem}', '', f'`{file.name}`, {file.stat().st_size / 2**20:.1f} MiB, SHA-256 `{digest}`', '',
+             *_table(['', ''], [[key, str(value)] for key, value in rows.items() if value not in (None, '')]), '',
+             *_accuracy(cfg, meta, work_dir), '## Use', '', '```python', 'from mmdet.apis import DetInferencer',
+             f'detector = DetInferencer({"" if cfg else "config, "}weights={file.name!r})',
+             "detector('picture.jpg', out_dir='found')", '```', '']
+    return '\n'.join(lines)
+
+
+def _part(cfg: Mapping, name: str) -> Mapping[str, Any]:
+    """An entry of a config that is a dict; an empty one where it is not there, or another kind of value."""
+    part = cfg.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _model(model: Mapping) -> dict[str, Any]:
+    parts = {name: _part(model, name) or _part(_part(model, 'roi_head'), name) for name in PARTS}
+    norms = [f'{PARTS[name]} {_norm(name, part)}' for name, part in parts.items() if part]
+    backbone, neck = parts['backbone'], parts['neck'].get('type')
+    name = '-'.join(str(backbone[key]) for key in ('type', 'depth') if key in backbone)
+    return {'Detector': model.get('type'), 'Backbone': name + f' with {neck}' * bool(neck), 'Norm': ', '.join(norms)}
+
+
+def _norm(name: str, part: Mapping) -> str:
+    norm = _part(part, 'norm_cfg').get('type') or ('BN' if name == 'backbone' else 'none')
+    frozen = name == 'backbone' and norm in ('BN', 'SyncBN') and part.get('norm_eval', True)
+    return f'{norm} with fixed statistics' if frozen else norm
+
+
+def _data(cfg: Mapping, dataset_meta: Mapping) -> dict[str, Any]:
+    rows = {}
+    for title, loader in (('Trained on', 'train_dataloader'), ('Validated on', 'val_dataloader')):
+        if dataset := _part(_part(cfg, loader), 'dataset'):
+            dataset = innermost(dict(dataset))
+            file = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+            rows[title] = f'{dataset.get("type")}, `{file}`'
+    classes = dataset_meta.get('classes', ())
+    return {**rows, 'Classes': f'{len(classes)}: {", ".join(classes)}' if classes else None}
+
+
+def _training(cfg: Mapping, meta: Mapping, machine: Mapping) -> dict[str, Any]:
+    wrapper = _part(cfg, 'optim_wrapper')
+    optimizer = _part(wrapper, 'optimizer')
+    size = _part(cfg, 'train_dataloader').get('batch_size')
+    processes = int(next(iter(re.findall(r'\d+', machine.get('Processes', ''))), 1))
+    steps = wrapper.get('accumulative_counts', 1)
+    factors = ' x '.join([f'{size} a process', *[f'{processes} processes'] * (processes > 1),
+                          *[f'{steps} accumulated'] * (steps > 1)])
+    return {'Iterations': meta.get('iter'), 'Epochs': meta.get('epoch'),
+            'Batch': size and f'{size * processes * steps} images ({factors})',
+            'Optimizer': optimizer and f'{optimizer.get("type")}, learning rate {optimizer.get("lr")}',
+            'Written': meta.get('time')}
+
+
+def _environment(work_dir: Path) -> dict[str, str]:
+    """What the newest log says that the training stands on."""
+    for log in sorted(work_dir.glob('*/*.log'), reverse=True):
+        with open(log, errors='replace') as file:
+            block = re.search(r'- Environment\n((?:    .*\n)+)', file.read(10000))
+        if block:
+            return dict(re.findall(r'    (\w+) +(.*)', block[1]))
+    return {}
+
+
+def _accuracy(cfg: Mapping, meta: Mapping, work_dir: Path) -> list[str]:
+    """The validation of these weights; where they had none, the last one before, which is said."""
+    unit = 'iter' if 'Iter' in str(_part(cfg, 'train_cfg').get('type')) else 'epoch'
+    found = _validations(work_dir)
+    own = meta.get(unit)
+    if not found or not isinstance(own, int):
+        return []
+    step = max([step for step in found if step <= own], default=max(found))
+    lines = ['## Accuracy', '', f'Validation after {unit} {step}' + f'; the weights are those of {unit} {own}' *
+             (step != own) + '. A dash: the data have no such objects.', '']
+    tables: dict[str, dict[str, str]] = {}
+    others = []
+    for name, value in found[step].items():
+        text = '-' if value == -1 else f'{value:.3f}' if isinstance(value, float) else str(value)
+        if match := re.fullmatch(r'(.*)_(mAP\w*)', name):
+            tables.setdefault(match[1], {})[match[2]] = text
+        else:
+            others.append([name, text])
+    columns = list(dict.fromkeys(column for figures in tables.values() for column in figures))
+    if tables:
+        lines += [*_table(['', *columns], [[name, *(figures.get(column, '') for column in columns)]
+                                           for name, figures in tables.items()]), '']
+    return lines + ([*_table(['figure', 'value'], others), ''] if others else [])
+
+
+def _validations(work_dir: Path) -> dict[int, dict[str, Any]]:
+    """Step -> figures of all runs in `work_dir`, a later run's where both have one."""
+    found = {}
+    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in file.read_text(errors='replace').splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # of a run that was killed
+                continue
+            if 'loss' not in entry and isinstance(entry.get('step'), int) and entry.keys() - NO_FIGURES:
+                found[entry['step']] = {key: value for key, value in entry.items() if key not in NO_FIGURES}
+    return found
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return [f'| {" | ".join(cell.replace("|", "&#124;") for cell in row)} |'
+            for row in (head, ['---'] * len(head), *rows)]
