@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mmdet.errors import UserError
@@ -69,8 +69,9 @@ def write_file(path: Path, weights: Mapping[str, Tensor], meta: Mapping[str, Any
     """Write weights by torch.save, or by safetensors where the name ends in .safetensors; meta is JSON there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.safetensors':
-        save_file({name: value.contiguous() for name, value in weights.items()}, path,
-                  {'meta': json.dumps(meta, default=str)})
+        data = save({name: value.contiguous() for name, value in weights.items()},
+                    {'meta': json.dumps(meta, default=str)})
+        path.write_bytes(data)  # save_file would let nobody else read the file
     else:
         with open(path, 'wb') as file:  # by its path the zip would hold the file's name
             torch.save(dict(state_dict=weights, meta=meta), file)

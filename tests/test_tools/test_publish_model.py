@@ -74,6 +74,7 @@ def test_both_kinds_of_file_detect_the_same(tiny, work_dir):
     checkpoint = published(torch.load(work_dir.path / 'epoch_2.pth', weights_only=False), 'it')
     files = [write_published(checkpoint, tiny.parent / name)[0] for name in ('a.safetensors', 'b')]
     assert [path.suffix for path in files] == ['.safetensors', '.pth']
+    assert files[0].stat().st_mode == files[1].stat().st_mode
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     found = []
     for path in (work_dir.path / 'epoch_2.pth', *files):
