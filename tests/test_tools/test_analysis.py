@@ -171,3 +171,15 @@ def test_generated_annotations_are_read_when_asked(monkeypatch, capsys, tmp_path
     module.hold(str(tmp_path / 'a.json'))
     _, read, held = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(module.ANSWER)]
     assert 0 < float(read[1]) < 10 and float(read[2]) > 2 ** 20 and len(held) == 2
+
+
+def test_get_flops(tmp_path):
+    config = ROOT / 'configs/demo/mask-rcnn_demo.py'
+    text = run('analysis/get_flops.py', config, '--shape', 60, 64, '--layers', cwd=tmp_path)
+    assert '60 x 64, computed as 64 x 64' in text and '150 proposals, 100 masks' in text
+    lines = {line[0]: [float(cell) for cell in line[1:]] for line in table(text)}
+    assert lines['backbone.conv1'][:2] == [0.005, 0.010]  # 32 x 32 x 32 x 3 x 7 x 7 = 4.8 million
+    macs, flops, parameters, _ = lines.pop('all')
+    assert math.isclose(flops, 2 * macs, abs_tol=0.002)
+    assert math.isclose(macs, sum(line[0] for line in lines.values()), abs_tol=0.0005 * len(lines))
+    assert 'no height and width' in run('analysis/get_flops.py', config, '--shape', 0, cwd=tmp_path, fails=True)
