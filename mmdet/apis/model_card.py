@@ -32,7 +32,8 @@ def model_card(checkpoint: Mapping, file: Path, digest: str, work_dir: Path, ave
             **_training(cfg, meta, machine)}
     if averaged:
         rows['Weights'] = 'moving averages over the training (EMAHook)'
-    rows['Parameters'] = f'{sum(value.numel() for value in checkpoint["state_dict"].values()) / 1e6:.2f} million'
+    count = sum(value.numel() for value in checkpoint['state_dict'].values())
+    rows['Parameters and buffers'] = f'{count / 1e6:.2f} million'
     rows |= machine
     lines = [f'# {file.stem}', '', f'`{file.name}`, {file.stat().st_size / 2**20:.1f} MiB, SHA-256 `{digest}`', '',
              *_table(['', ''], [[key, str(value)] for key, value in rows.items() if value not in (None, '')]), '',
