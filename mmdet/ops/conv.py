@@ -56,7 +56,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
             and min(channels, len(weight)) >= conv_3x3.MIN_CHANNELS \
             and tiles * 16 <= conv_3x3.MAX_WASTE * batch * (height - shrink) * (width - shrink)
     options = stride, padding, dilation, groups
-    if scale is not None and x.dim() == 4 and len(x) and torch.is_grad_enabled() and not isinstance(padding, str) \
+    if scale is not None and x.dim() == 4 and torch.is_grad_enabled() and len(x) and not isinstance(padding, str) \
             and not torch.compiler.is_compiling():
         out = _ScaledConv.apply(x, weight, bias, scale, options, own)
     else:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from fill_weights import fill
+from torch.export import Dim
 
 from mmdet import ops
 from mmdet.apis import init_detector
@@ -12,6 +13,7 @@ from mmdet.errors import UserError
 from mmdet.export import export_program
 from mmdet.export.check import compare
 from mmdet.export.detector import paste
+from mmdet.models.layers import ConvModule
 
 DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
 TWO_LEVELS = {'model.backbone.num_stages': 2, 'model.backbone.out_indices': (0, 1), 'model.backbone.base_channels': 16,
@@ -36,6 +38,19 @@ def test_paste():
     boxes = torch.cat([corners, corners + 1 + torch.rand(6, 2, generator=generator) * 50], dim=1)
     boxes[5] = 0  # a row that is padding
     assert torch.equal(paste(probs, boxes, 30, 50, 0.5).bool(), ops.paste_masks(probs, boxes, 30, 50, 0.5))
+
+
+def test_every_norm_keeps_sizes_free():
+    """Batch, height and width of the graph are symbols, whatever norm follows a convolution."""
+    sizes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+    for norm_cfg in (dict(type='BN'), dict(type='FrozenBN'), dict(type='SyncBN'), dict(type='GN', num_groups=4),
+                     dict(type='CBN', buffer_num=2)):
+        module = ConvModule(16, 16, 3, padding=1, norm_cfg=norm_cfg).eval()
+        fill(module)
+        with torch.no_grad():
+            graph = torch.export.export(module, (torch.rand(2, 16, 40, 48),), dynamic_shapes=sizes).module()
+            x = torch.rand(3, 16, 33, 70)
+            torch.testing.assert_close(graph(x), module(x), rtol=1e-4, atol=1e-5)
 
 
 def test_compare_pairs_by_box():
