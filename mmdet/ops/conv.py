@@ -11,6 +11,8 @@ from mmdet.ops.extension import KERNELS, fake
 from mmdet.ops.memory_format import in_vectors, to_vectors
 
 CHANNELS_AT_ONCE = 16  # of linear_rois' backward
+# A convolution over whole RoIs spares a copy, but without AVX-512 it takes 12 times as long as a matrix product.
+ROIS_AS_CONV = 'AVX512' in torch.backends.cpu.get_cpu_capability()
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[int, ...] = (1, 1),
@@ -43,8 +45,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
         # One kernel for all that follows: PyTorch would add a bias in one of its own, too.
         out = conv2d(x, weight, None, stride, padding, dilation, groups, scale)
         return bias_relu(out, bias, residual, relu)
-    own = False
-    # In the body: a function for it would make the training step one call deeper.
+    own = False  # decided in the body: a function for it would make the training step one call deeper
     if conv_3x3.SERVES and x.dim() == 4 and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) \
             and padding in ((0, 0), (1, 1)) and groups == 1 and x.device.type == weight.device.type == 'cpu' \
             and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled('cpu') \
@@ -198,7 +199,7 @@ def linear_rois(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         raise ValueError('linear_rois: x must be (R, C, h, w) or (R, C), weight (Cout, C * h * w), bias (Cout,), got '
                          f'{tuple(x.shape)}, {tuple(weight.shape)} and {None if bias is None else tuple(bias.shape)}')
     if x.device.type != 'cpu' or x.dtype != torch.float32 or torch.is_autocast_enabled('cpu') \
-            or torch.compiler.is_exporting() or not len(x):
+            or not ROIS_AS_CONV or torch.compiler.is_exporting() or not len(x):
         return F.linear(x.flatten(1), weight, bias)
     if x.dim() == 2:  # rows as the positions of one image
         x = x.contiguous().view(1, len(x), 1, -1).permute(0, 3, 1, 2)
@@ -208,7 +209,6 @@ def linear_rois(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 class _LinearRoIs(Function):
     # Backward takes a few channels at a time: oneDNN works on copies, and these weights are the largest of the model.
-
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)

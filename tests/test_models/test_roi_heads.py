@@ -8,10 +8,11 @@ from mmdet.ops.rows import ROWS_AT_ONCE
 from mmdet.registry import MODELS
 
 
-@pytest.mark.parametrize('shape, bias, dtype, channels_last', pairwise(
+@pytest.mark.parametrize('shape, bias, dtype, channels_last, as_conv', pairwise(
     [(5, 48), (1, 48), (0, 48), (5, 3, 4, 4), (5, 24, 2, 1), (5, 48, 1, 1), (1, 3, 4, 4), (0, 3, 4, 4)],
-    [False, True], [torch.float32, torch.float64], [False, True]), ids=str)
-def test_roi_linear_is_linear_on_flattened_features(shape, bias, dtype, channels_last):
+    [False, True], [torch.float32, torch.float64], [False, True], [False, True]), ids=str)
+def test_roi_linear_is_linear_on_flattened_features(shape, bias, dtype, channels_last, as_conv, monkeypatch):
+    monkeypatch.setattr('mmdet.ops.conv.ROIS_AS_CONV', as_conv)
     torch.manual_seed(0)
     ours = bbox_head.RoILinear(48, 7, bias=bias, dtype=dtype)
     exact = nn.Linear(48, 7, bias=bias, dtype=torch.float64)
@@ -29,7 +30,9 @@ def test_roi_linear_is_linear_on_flattened_features(shape, bias, dtype, channels
         torch.testing.assert_close(value.double(), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_roi_linear_of_which_some_is_frozen():
+@pytest.mark.parametrize('as_conv', [False, True])
+def test_roi_linear_of_which_some_is_frozen(as_conv, monkeypatch):
+    monkeypatch.setattr('mmdet.ops.conv.ROIS_AS_CONV', as_conv)
     layer = bbox_head.RoILinear(48, 7)
     x = torch.randn(5, 3, 4, 4)
     layer(x).sum().backward()
