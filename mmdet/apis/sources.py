@@ -5,12 +5,11 @@ from collections.abc import Collection, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmdet.datasets.picture_file import PICTURE_SUFFIXES
 from mmdet.errors import MissingFileError, UserError
 
 from .image_input import is_one_image
 from .video import VIDEO_SUFFIXES, Video
-
-IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'}
 
 
 class Picture(NamedTuple):
@@ -72,7 +71,7 @@ def _files(path: str, avoided: str | None) -> Iterator[str | Video]:
     if os.path.isdir(path):
         files = list(_walk(path, avoided))
         if not files:
-            raise MissingFileError(f'folder {path} holds no image ({", ".join(sorted(IMAGE_SUFFIXES))}) and no video '
+            raise MissingFileError(f'folder {path} holds no image ({", ".join(sorted(PICTURE_SUFFIXES))}) and no video '
                                    f'({", ".join(sorted(VIDEO_SUFFIXES))})')
         for file in files:
             yield from _files(file, avoided)
@@ -103,7 +102,7 @@ def _walk(folder: str, avoided: str | None) -> Iterator[str]:
 def _is_wanted(name: str) -> bool:
     # Names with a dot first are notes of a system beside an image, as ._x.png beside x.png by macOS.
     suffix = os.path.splitext(name)[1].lower()
-    return suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not os.path.basename(name).startswith('.')
+    return suffix in {*PICTURE_SUFFIXES, *VIDEO_SUFFIXES} and not os.path.basename(name).startswith('.')
 
 
 def _listed(path: str, avoided: str | None) -> Iterator[str | Video]:

@@ -154,11 +154,10 @@ def refused(path, match):
 
 
 def test_pickles(subtests, tmp_path, monkeypatch):
-    for case in PICKLES:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'model.pkl'
+    for case, (content, match) in PICKLES.items():
         with subtests.test(case):
-            monkeypatch.chdir(tmp_path)
-            content, match = PICKLES[case]
-            path = tmp_path / 'model.pkl'
             path.write_bytes(content)
             if match is None:  # no harm is done
                 held, grown = peak(partial(read_checkpoint, path))
@@ -227,11 +226,10 @@ ZIPS = {
 
 
 def test_torch_zips(subtests, tmp_path, monkeypatch):
-    for case in ZIPS:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'model.pth'
+    for case, (change, match) in ZIPS.items():
         with subtests.test(case):
-            monkeypatch.chdir(tmp_path)
-            change, match = ZIPS[case]
-            path = tmp_path / 'model.pth'
             rewritten(path, dict(a=torch.ones(4)), change)
             if match is None:  # the claim is not believed: nothing is made
                 held, grown = peak(partial(read_checkpoint, path))

@@ -63,10 +63,10 @@ MISTAKES = {
 
 
 def test_mistakes_are_named(subtests, saved):
-    for message in MISTAKES:
+    folder, sgd, _ = saved
+    for message, changes in MISTAKES.items():
         with subtests.test(message):
-            folder, sgd, _ = saved
-            for change in MISTAKES[message]:
+            for change in changes:
                 checkpoint = read_checkpoint(folder / 'SGD/epoch_1.pth')
                 change(checkpoint)
                 with pytest.raises(UserError, match=f'^a.pth: {message}'):

@@ -100,9 +100,8 @@ MISTAKES = {
 
 
 def test_is_refused_by_name(subtests):
-    for mistake in MISTAKES:
+    for mistake, (error, call) in MISTAKES.items():
         with subtests.test(mistake):
-            error, call = MISTAKES[mistake]
             with pytest.raises(error, match=f'^{mistake.split(",")[0]}: '):
                 call()
 

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+from pycocotools import mask as mask_api
 
 from ..detected import Record
 
@@ -34,7 +34,8 @@ class CocoFile:
             annotation = dict(id=self.num_annotations, image_id=self.num_images, category_id=label + 1, score=score,
                               bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
             if 'masks' in prediction:
-                annotation.update(segmentation=prediction['masks'][i], area=_area(prediction['masks'][i]))
+                mask = prediction['masks'][i]
+                annotation.update(segmentation=mask, area=float(mask_api.area(mask)))
             self.file.write((',\n' if self.num_annotations > 1 else '') + json.dumps(annotation))
 
     def close(self) -> None:
@@ -46,8 +47,3 @@ class CocoFile:
         self.file.write(f'],\n"categories": {json.dumps(categories)}}}')
         self.file.close()
         self.images.close()
-
-
-def _area(rle: dict) -> float:
-    from pycocotools import mask as mask_api
-    return float(np.asarray(mask_api.area(rle)))

@@ -1,6 +1,7 @@
 """labelme: a JSON file a picture, beside it."""
 import base64
 import io
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,6 @@ def read(tree: Tree, options: Options) -> Collection:
 
 def write(collection: Collection, out: Path, options: Options) -> None:
     """Pictures, each with its JSON file beside it, in the folder `out`."""
-    import json
     output = Output(collection, out)
     for picture in collection.pictures:
         name, shapes = output.flat_name(picture), []
