@@ -8,9 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from mmdet.engine.command_line import plain_errors
+from mmdet.command_line import plain_errors
 from mmdet.errors import UserError
 
 ANALYSIS = Path(__file__).parent / 'analysis'
@@ -46,6 +44,7 @@ def ratios(text):
 
 def plot(found, path):
     """Horizontal bars of the ratios, with a line at 1."""
+    from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 0.28 * len(found) + 1), layout='constrained')
     axes = figure.subplots()
     titles, values = zip(*found[::-1], strict=True)

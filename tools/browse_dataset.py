@@ -7,27 +7,17 @@ import argparse
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
-from mmengine.structures import InstanceData
 
-from mmdet.datasets.classes import settle_metainfo
-from mmdet.engine.check_config import check_config
-from mmdet.engine.command_line import add_config_options, plain_errors
-from mmdet.engine.config import read_config
-from mmdet.engine.seeded_batches import seed_generators
+from mmdet.command_line import add_config, add_config_options, plain_errors
 from mmdet.errors import UserError
-from mmdet.registry import DATASETS
-from mmdet.utils import register_all_modules
-from mmdet.visualization import DetLocalVisualizer
-from mmdet.visualization.page import Page
 
 IGNORED = (128, 128, 128)
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Look at a data set as the model gets it')
-    parser.add_argument('config', help='config file')
+    add_config(parser)
     parser.add_argument('--output-dir', '--show-dir', dest='output_dir', type=Path, help='write each picture here')
     parser.add_argument('--page', type=Path, help='write one HTML page of all pictures')
     parser.add_argument('--not-show', action='store_true', help='open no window; so it is without a display')
@@ -54,6 +44,7 @@ def describe(sample, instances, ignored):
 
 def draw(visualizer, item):
     """The RGB picture of what a data set gives, with its objects, those that are ignored gray; and its caption."""
+    from mmengine.structures import InstanceData
     pixels = item['inputs'].permute(1, 2, 0).numpy()
     pixels = np.ascontiguousarray(pixels[..., [2, 1, 0]] if pixels.shape[2] == 3 else pixels.repeat(3, axis=2))
     sample = item['data_samples']
@@ -67,6 +58,17 @@ def draw(visualizer, item):
 
 def main():
     args = parse_args()
+
+    import cv2
+
+    from mmdet.datasets.classes import settle_metainfo
+    from mmdet.engine.check_config import check_config
+    from mmdet.engine.config import read_config
+    from mmdet.engine.seeded_batches import seed_generators
+    from mmdet.registry import DATASETS
+    from mmdet.utils import register_all_modules
+    from mmdet.visualization import DetLocalVisualizer
+    from mmdet.visualization.page import Page
     cfg = read_config(args.config, args.cfg_options)
     register_all_modules()
     check_config(cfg)

@@ -21,8 +21,8 @@ from mmengine.optim import build_optim_wrapper
 from terminaltables import AsciiTable
 
 from mmdet.apis.test_pipeline import TestPipeline
+from mmdet.command_line import add_config_options, plain_errors, user_mistake
 from mmdet.engine.check_config import check_config
-from mmdet.engine.command_line import add_config_options, plain_errors, user_mistake
 from mmdet.engine.config import innermost, read_config
 from mmdet.errors import MissingFileError, UserError
 from mmdet.registry import (

@@ -3,26 +3,22 @@ import argparse
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
-from mmengine.dataset import pseudo_collate
-from terminaltables import AsciiTable
 
-from mmdet.engine import Runner
-from mmdet.engine.command_line import add_config_options, plain_errors
-from mmdet.engine.config import read_config
-from mmdet.utils import register_all_modules
-from mmdet.visualization import DetLocalVisualizer
+from mmdet.command_line import add_config_options, plain_errors
 
 CONFIG = Path(__file__).parents[1] / 'configs/demo/mask-rcnn_demo.py'
 PICTURES = 12
 ENLARGE = 3  # the images are small: enlarged, their labels cover less of them
 
 
-@torch.no_grad()
 def draw(model, dataset, folder):
     """Write pictures of the first images of `dataset`, truth on the left and predictions on the right."""
+    import cv2
+    import torch
+    from mmengine.dataset import pseudo_collate
+
+    from mmdet.visualization import DetLocalVisualizer
     visualizer = DetLocalVisualizer()
     visualizer.dataset_meta = dataset.metainfo
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +43,12 @@ def main():
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint of the work dir')
     add_config_options(parser)
     args = parser.parse_args()
+
+    from terminaltables import AsciiTable
+
+    from mmdet.engine import Runner
+    from mmdet.engine.config import read_config
+    from mmdet.utils import register_all_modules
     cfg = read_config(str(CONFIG), args.cfg_options)
     cfg.work_dir, cfg.resume = str(args.work_dir), args.resume
     register_all_modules()

@@ -8,17 +8,8 @@ from pathlib import Path
 
 from terminaltables import AsciiTable
 
-from mmdet.datasets import read_coco_json
-from mmdet.engine.command_line import plain_errors
-from mmdet.errors import UserError
-from mmdet.evaluation.coco_evaluation import (
-    EVALUATORS,
-    average_precision,
-    average_recall,
-    coco_index,
-    evaluate_coco,
-)
-from mmdet.evaluation.results import checked_results, iou_types, read_results
+from mmdet.command_line import plain_errors
+from mmdet.errors import MissingFileError, UserError
 
 PRECISIONS = dict(AP={}, AP50=dict(iou=0.5), AP75=dict(iou=0.75), APs=dict(area='_s'), APm=dict(area='_m'),
                   APl=dict(area='_l'))
@@ -40,6 +31,7 @@ def parse_args():
 
 def types_to_evaluate(results, wanted):
     """IoU types that every file of `results` (path -> detections) can be evaluated for."""
+    from mmdet.evaluation.results import iou_types
     types = [wanted] if wanted else ['bbox', 'segm']
     for path, detections in results.items():
         held = iou_types(detections)
@@ -52,6 +44,7 @@ def types_to_evaluate(results, wanted):
 
 def figures(evaluation, category_id=None):
     """Figures of all classes, or the precisions of one."""
+    from mmdet.evaluation.coco_evaluation import average_precision, average_recall
     values = {name: average_precision(evaluation, category_id=category_id, **options)
               for name, options in PRECISIONS.items()}
     if category_id is None:
@@ -96,6 +89,13 @@ def classes(names, evaluations, annotations, category_ids):
 
 def main():
     args = parse_args()
+    for path in (args.annotations, *args.results):
+        if not Path(path).is_file():
+            raise MissingFileError(f'{path} does not exist')
+
+    from mmdet.datasets import read_coco_json
+    from mmdet.evaluation.coco_evaluation import EVALUATORS, coco_index, evaluate_coco
+    from mmdet.evaluation.results import checked_results, read_results
     annotations = read_coco_json(args.annotations)
     results = {path: checked_results(read_results(path), annotations, path, args.annotations) for path in args.results}
     names = [Path(path).name for path in results]

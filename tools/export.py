@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmdet.engine.command_line import add_config_options, plain_errors
+from mmdet.command_line import CheckpointFile, add_config, add_config_options, plain_errors
 from mmdet.errors import UserError
 
 WEIGHTS = ('float32', 'float16', 'int8')
@@ -39,8 +39,8 @@ def check(path, detector, pictures):
 
 def main():
     parser = argparse.ArgumentParser(description='Write a detector as ONNX, or in the format of torch.export')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='path, URL or name of the weights')
+    add_config(parser)
+    parser.add_argument('checkpoint', action=CheckpointFile, help='path, URL or name of the weights')
     parser.add_argument('out', metavar='OUT', type=Path, help='file to write: .onnx or .pt2')
     parser.add_argument('--weights', choices=WEIGHTS, default='float32', help='how the ONNX file holds the weights')
     parser.add_argument('--check', metavar='PICTURE', nargs='+', default=[],

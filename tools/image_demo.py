@@ -4,15 +4,15 @@ import sys
 
 from detect_options import add_detect_options, run
 
-from mmdet.engine.command_line import plain_errors
+from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, plain_errors
 
 
 def main():
     parser = argparse.ArgumentParser(description='Detect on pictures and videos')
-    parser.add_argument('inputs', help='picture, URL, folder, pattern in quotes, text file of paths, video, or the '
-                                       'number of a camera')
-    parser.add_argument('model', help='config file, or a checkpoint that holds its config')
-    parser.add_argument('--weights', help='checkpoint: path or URL')
+    parser.add_argument('inputs', action=InputFiles, help='picture, URL, folder, pattern in quotes, text file of '
+                                                          'paths, video, or the number of a camera')
+    parser.add_argument('model', action=DetectorFile, help='config file, or a checkpoint that holds its config')
+    parser.add_argument('--weights', action=CheckpointFile, help='checkpoint: path or URL')
     parser.add_argument('--out-dir', default='outputs', help='gets vis/ (pictures), preds/ (JSON) and the other files')
     parser.add_argument('--pred-score-thr', type=float, default=0.3, help='least score of a drawn detection')
     parser.add_argument('--out', help='name of the drawn video; default: OUT_DIR/vis/NAME')

@@ -9,11 +9,6 @@ import signal
 import socket
 import sys
 
-import torch
-from torch.distributed import run
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
 OUT_OF_MEMORY = ', perhaps because the memory of the machine was full'
 
 
@@ -27,6 +22,11 @@ def main():
     processes, *script = sys.argv[1:]
     if not processes.isdigit() or int(processes) < 1:
         sys.exit(f'error: the number of GPUs (of processes, without a GPU) must be 1 or more, not {processes!r}')
+
+    import torch
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     nodes = os.environ.get('NNODES', '1')
     port = os.environ.get('PORT') or (str(free_port()) if nodes == '1' else '29500')
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

@@ -2,16 +2,17 @@
 import argparse
 from pathlib import Path
 
-from mmdet.engine.command_line import add_config_options, plain_errors
-from mmdet.engine.config import read_config
+from mmdet.command_line import add_config, add_config_options, plain_errors
 
 
 def main():
     parser = argparse.ArgumentParser(description='Print the whole config')
-    parser.add_argument('config', help='config file')
+    add_config(parser)
     parser.add_argument('--save-path', type=Path, help='also write it to this file (.py, .json or .yml)')
     add_config_options(parser)
     args = parser.parse_args()
+
+    from mmdet.engine.config import read_config
     cfg = read_config(args.config, args.cfg_options)
     print(cfg.pretty_text)
     if args.save_path is not None:

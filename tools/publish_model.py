@@ -6,13 +6,13 @@ OUT-abcdef12.pth, by the file's SHA-256, and a model card is written beside it: 
 import argparse
 from pathlib import Path
 
-from mmdet.engine.command_line import plain_errors
+from mmdet.command_line import CheckpointFile, plain_errors
 from mmdet.errors import UserError
 
 
 def main():
     parser = argparse.ArgumentParser(description='Strip a checkpoint, put its hash into its name, write a model card')
-    parser.add_argument('source', metavar='IN', help='checkpoint: path, URL or name')
+    parser.add_argument('source', metavar='IN', action=CheckpointFile, help='checkpoint: path, URL or name')
     parser.add_argument('out', metavar='OUT', type=Path, help='file to write: .pth, or .safetensors')
     parser.add_argument('--work-dir', type=Path, help="of the training, for the model card (default: IN's folder)")
     parser.add_argument('--force', action='store_true', help='replace files that exist')

@@ -1,18 +1,14 @@
 """Evaluates a checkpoint: python tools/test.py CONFIG CHECKPOINT [options]; on several processes: dist_test.sh."""
 import argparse
 
-from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run
-from mmdet.engine.tta import use_tta
+from mmdet.command_line import CheckpointFile, add_config, add_run_options, plain_errors, prepare_run
 from mmdet.errors import UserError
-from mmdet.evaluation.dump_det_results import DumpDetResults
-from mmdet.registry import RUNNERS
-from mmdet.utils import register_all_modules
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Test a detector')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint: path or URL')
+    add_config(parser)
+    parser.add_argument('checkpoint', action=CheckpointFile, help='checkpoint: path or URL')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to this pickle, masks as RLE')
     parser.add_argument('--show', action='store_true', help='show each picture in a window')
     parser.add_argument('--show-dir', help='write pictures of ground truth and predictions to '
@@ -28,6 +24,11 @@ def main():
     args = parse_args()
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
         raise UserError(f'--out {args.out}: the name of the file must end in .pkl or .pickle')
+
+    from mmdet.engine.tta import use_tta
+    from mmdet.evaluation.dump_det_results import DumpDetResults
+    from mmdet.registry import RUNNERS
+    from mmdet.utils import register_all_modules
     cfg = prepare_run(args)
     missing = [key for key in ('test_dataloader', 'test_cfg', 'test_evaluator') if cfg.get(key) is None]
     if missing:

@@ -1,30 +1,34 @@
 """Trains a detector: python tools/train.py CONFIG [options]; on several processes through dist_train.sh."""
 import argparse
 
-from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run
-from mmdet.engine.norm_option import NORMS, apply_norm
-from mmdet.engine.restart import restarted
+from mmdet.command_line import add_config, add_norm_option, add_run_options, plain_errors, prepare_run
 from mmdet.errors import UserError
-from mmdet.registry import RUNNERS
-from mmdet.utils import register_all_modules
+from mmdet.named_files import existing_checkpoint
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Train a detector')
-    parser.add_argument('config', help='config file')
+    add_config(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on GPUs, bfloat16 on CPUs')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from this checkpoint, or without a path from the last one of the work dir')
-    parser.add_argument('--norm', choices=NORMS, help='this norm in FPN, box head and mask head, and in the backbone '
-                                                      'where its norms are trained; a 2fc box head becomes 4conv1fc')
+    add_norm_option(parser, 'this norm in FPN, box head and mask head, and in the backbone where its norms are '
+                            'trained; a 2fc box head becomes 4conv1fc')
     add_run_options(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
+    if args.resume not in (None, 'auto'):
+        existing_checkpoint(args.resume)
+
+    from mmdet.engine.norm_option import apply_norm
+    from mmdet.engine.restart import restarted
+    from mmdet.registry import RUNNERS
+    from mmdet.utils import register_all_modules
     cfg = prepare_run(args)
     missing = [key for key in ('train_dataloader', 'train_cfg', 'optim_wrapper') if cfg.get(key) is None]
     if missing:

@@ -4,15 +4,16 @@ import sys
 
 from detect_options import add_detect_options, run
 
-from mmdet.engine.command_line import plain_errors
+from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, plain_errors
 from mmdet.errors import UserError
 
 
 def main():
     parser = argparse.ArgumentParser(description='Detect on a video')
-    parser.add_argument('inputs', metavar='video', help='video file, stream or the number of a camera')
-    parser.add_argument('model', metavar='config', help='config file')
-    parser.add_argument('weights', metavar='checkpoint', help='checkpoint: path or URL')
+    parser.add_argument('inputs', action=InputFiles, metavar='video',
+                        help='video file, stream or the number of a camera')
+    parser.add_argument('model', action=DetectorFile, metavar='config', help='config file')
+    parser.add_argument('weights', action=CheckpointFile, metavar='checkpoint', help='checkpoint: path or URL')
     parser.add_argument('--out', help='the drawn video')
     parser.add_argument('--score-thr', dest='pred_score_thr', type=float, default=0.3, help='least score drawn')
     parser.add_argument('--out-dir', default='outputs', help='gets preds/ (JSON) and the other files')

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from mmdet.errors import MissingFileError, UserError
+from mmdet.named_files import existing_checkpoint
 
 from .file import read_file
 
@@ -54,11 +55,7 @@ def local_file(source: str | Path) -> Path:
     source = str(source)
     url = resolve(source)
     if not url.startswith(('http://', 'https://')):
-        path = Path(url).expanduser()
-        if not path.is_file():
-            raise MissingFileError(f'checkpoint {path} does not exist' if not path.is_dir() else
-                                   f'checkpoint {path} is a folder; name a file in it')
-        return path
+        return existing_checkpoint(url)
     path = Path(torch.hub.get_dir(), 'checkpoints', cached_name(url))
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

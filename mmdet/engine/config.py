@@ -1,23 +1,19 @@
 """Reading configs: from a file, or from the text that a checkpoint holds."""
 import ast
 import sys
-from difflib import get_close_matches
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from mmdet.errors import MissingFileError, UserError
+from mmdet.errors import UserError
+from mmdet.named_files import existing_config
 
 
 def read_config(path: str, options: dict | None = None) -> Config:
     """Read a config file and override keys of it. Raises FileNotFoundError or ValueError that names the file."""
-    if not Path(path).is_file():
-        known = {config.name.replace('-', '_'): config.name for config in Path(path).parent.glob('*.py')}
-        near = [known[name] for name in get_close_matches(Path(path).name.replace('-', '_'), known, n=3)]
-        raise MissingFileError(f'config {path} does not exist' + f'; did you mean {" or ".join(near)}?' * bool(near))
+    existing_config(path)
     try:
         cfg = Config.fromfile(path)
     except SyntaxError as error:

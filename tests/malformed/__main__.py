@@ -26,7 +26,7 @@ import torch  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 
 import mmdet.apis  # noqa: E402, F401
-from mmdet.engine.command_line import plain_errors  # noqa: E402
+from mmdet.command_line import plain_errors  # noqa: E402
 from mmdet.utils import register_all_modules  # noqa: E402
 
 KINDS = ('annotations', 'images', 'results', 'configs', 'checkpoints', 'command_lines', 'operators')

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from warm_process import run_two
 
 from mmdet.checkpoints import read_checkpoint
-from mmdet.engine.command_line import plain_errors
+from mmdet.command_line import plain_errors
 from mmdet.engine.failures import named_failures
 from mmdet.engine.hooks.checkpoint_hook import DiskFullError
 from mmdet.engine.loader_workers import prepare_workers

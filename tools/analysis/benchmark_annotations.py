@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from timing import machine, markdown
 
-from mmdet.engine.command_line import plain_errors
+from mmdet.command_line import plain_errors
 from mmdet.errors import UserError
 
 MIB = 2 ** 20

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 from timing import machine, markdown
 
+from mmdet.command_line import plain_errors
 from mmdet.datasets.shapes import make_shapes
-from mmdet.engine.command_line import plain_errors
 from mmdet.engine.config import read_config
 from mmdet.registry import DATASETS, TRANSFORMS
 from mmdet.utils import register_all_modules

@@ -14,7 +14,7 @@ from benchmark_model import most_memory
 from timed_models import Ours, training_step
 from timing import machine, markdown
 
-from mmdet.engine.command_line import plain_errors
+from mmdet.command_line import plain_errors
 from mmdet.engine.kept_memory import keep_freed_memory
 from mmdet.errors import UserError
 

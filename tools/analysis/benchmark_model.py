@@ -19,7 +19,7 @@ from other_process import OtherProcess
 from timed_models import Compiled, Ours, Torchvision, inference, training_step
 from timing import alternate, machine, markdown, rows
 
-from mmdet.engine.command_line import plain_errors
+from mmdet.command_line import plain_errors
 from mmdet.engine.norm_option import NORMS
 from mmdet.errors import UserError
 

@@ -10,11 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from timing import markdown
-
-from mmdet.engine.command_line import plain_errors
-from mmdet.engine.config import read_config
-from mmdet.engine.norm_option import NORMS
+from mmdet.command_line import NORM_NAMES, ConfigFile, plain_errors
 from mmdet.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +19,8 @@ FIGURES = dict(bbox_mAP='box AP', bbox_mAP_50='box AP50', segm_mAP='mask AP', se
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Train a config with each norm; table of AP')
-    parser.add_argument('config', nargs='?', default=str(ROOT / 'configs/demo/mask-rcnn_demo.py'))
-    parser.add_argument('--norms', nargs='+', choices=NORMS, default=list(NORMS))
+    parser.add_argument('config', nargs='?', action=ConfigFile, default=str(ROOT / 'configs/demo/mask-rcnn_demo.py'))
+    parser.add_argument('--norms', nargs='+', choices=NORM_NAMES, default=list(NORM_NAMES))
     parser.add_argument('--sync-processes', type=int, default=2, metavar='N', help='processes of SyncBN (%(default)s)')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare_norms'),
                         help='gets a folder of each norm, and table.md (%(default)s)')
@@ -37,6 +33,7 @@ def command(args, norm, work_dir):
     options = list(args.cfg_options)
     train = [str(ROOT / 'tools/train.py'), args.config, '--norm', norm, '--work-dir', str(work_dir), '--resume']
     if norm == 'SyncBN' and args.sync_processes > 1:
+        from mmdet.engine.config import read_config
         batch_size = read_config(args.config).train_dataloader.batch_size
         if batch_size % args.sync_processes:
             raise UserError(f'--sync-processes {args.sync_processes} does not divide the batch of {batch_size} images')
@@ -77,6 +74,8 @@ def main():
             finished.touch()
         lines.append(row(norm, work_dir))
         print(' | '.join(lines[-1]), flush=True)
+
+    from timing import markdown  # which imports torch
     text = markdown(lines, ['norm', *FIGURES.values(), 's a step'])
     (args.work_dir / 'table.md').write_text(text + '\n')
     print(f'\n{text}\n\nwritten to {args.work_dir / "table.md"}')

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
-from mmdet.datasets.annotations import read_annotations
-from mmdet.engine.command_line import add_config_options, plain_errors
+from mmdet.command_line import add_config_options, plain_errors
 from mmdet.errors import UserError
 
 PERCENTS = (0, 5, 25, 50, 75, 95, 100)
@@ -35,6 +34,7 @@ def parse_args():
 def read(args):
     """Class names; image (N,), label (N,) and width and height (N, 2) of the objects; number of images."""
     if args.source.endswith('.json'):
+        from mmdet.datasets.annotations import read_annotations
         table = read_annotations(args.source)
         kept = ~table.crowd & (table.boxes[:, 2:] > 0).all(axis=1)
         return ([category['name'] for category in table.categories], table.image[kept], table.category[kept],

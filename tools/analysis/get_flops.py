@@ -6,7 +6,7 @@ not norms, activation functions, resizing and NMS. Activations are the values th
 """
 import argparse
 
-from mmdet.engine.command_line import add_config_options, plain_errors
+from mmdet.command_line import add_config, add_config_options, add_norm_option, plain_errors
 from mmdet.errors import UserError
 
 
@@ -19,11 +19,11 @@ def row(title, costs, name, module):
 def main():
     parser = argparse.ArgumentParser(description='Count FLOPs, parameters and activations of a Faster or Mask R-CNN',
                                      epilog=__doc__.partition('\n\n')[2])
-    parser.add_argument('config', help='config file')
+    add_config(parser)
     parser.add_argument('--shape', type=int, nargs='+', default=[800, 1280], metavar='SIDE',
                         help='height and width in pixels, or one side of a square (default: 800 1280)')
     parser.add_argument('--layers', action='store_true', help='a line for every layer')
-    parser.add_argument('--norm', help='as in tools/train.py')
+    add_norm_option(parser, 'as in tools/train.py')
     add_config_options(parser)
     args = parser.parse_args()
     height, width = args.shape * (3 - len(args.shape)) if len(args.shape) in (1, 2) else (0, 0)

@@ -6,21 +6,23 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mmdet.checkpoints import load_weights, read_checkpoint, weights_for, weights_of, write_file
-from mmdet.engine.check_config import check_config
-from mmdet.engine.command_line import plain_errors
-from mmdet.engine.config import read_config
-from mmdet.registry import MODELS
-from mmdet.utils import register_all_modules
+from mmdet.command_line import CheckpointFile, ConfigFile, plain_errors
 
 
 def main():
     parser = argparse.ArgumentParser(description='Convert a checkpoint, and say what became of its entries')
-    parser.add_argument('source', metavar='IN', help='path, URL or name such as torchvision://maskrcnn_resnet50_fpn')
+    parser.add_argument('source', metavar='IN', action=CheckpointFile,
+                        help='path, URL or name such as torchvision://maskrcnn_resnet50_fpn')
     parser.add_argument('out', metavar='OUT', type=Path, help='file to write: .pth, or .safetensors')
-    parser.add_argument('--config', help='config of the model it is for: tells what is missing or left over, and '
-                                         'takes the classes that this model has')
+    parser.add_argument('--config', action=ConfigFile, help='config of the model it is for: tells what is missing or '
+                                                            'left over, and takes the classes that this model has')
     args = parser.parse_args()
+
+    from mmdet.checkpoints import load_weights, read_checkpoint, weights_for, weights_of, write_file
+    from mmdet.engine.check_config import check_config
+    from mmdet.engine.config import read_config
+    from mmdet.registry import MODELS
+    from mmdet.utils import register_all_modules
     checkpoint = read_checkpoint(args.source)
     conversion, weights = checkpoint.get('conversion'), weights_of(checkpoint)
     print(f'{args.source}\n' + (str(conversion) if conversion else "mmdetection's names already: nothing to convert"))

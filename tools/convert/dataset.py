@@ -11,14 +11,12 @@ Cityscapes, or a folder of pictures without annotations. OUT is a JSON file in C
 import argparse
 from pathlib import Path
 
-from mmdet.datasets.formats import FORMATS, VOC_CORNERS, WRITERS, Options, read_source
-from mmdet.datasets.formats.checks import odd_things, report
-from mmdet.datasets.formats.output import refuse_existing
-from mmdet.datasets.formats.records import Collection, merge
-from mmdet.datasets.formats.split import parse_shares, split
-from mmdet.datasets.formats.tree import Tree
-from mmdet.engine.command_line import plain_errors
-from mmdet.errors import UserError
+from mmdet.command_line import plain_errors
+from mmdet.errors import MissingFileError, UserError
+
+FORMATS = ('voc', 'coco', 'labelme', 'via', 'cityscapes', 'yolo', 'pictures')
+WRITERS = ('voc', 'coco', 'labelme', 'yolo')
+VOC_CORNERS = ('minus-one', 'inclusive', 'as-written')
 
 
 def parse_args():
@@ -56,6 +54,9 @@ def class_list(text):
 
 def write(collection, out, args, options, sources):
     """Write all, one file a split where they are asked for; returns what was written."""
+    from mmdet.datasets import formats
+    from mmdet.datasets.formats.output import refuse_existing
+    from mmdet.datasets.formats.records import Collection
     if args.to != 'coco' or not args.split:
         parts = {out: collection}
     else:
@@ -66,7 +67,7 @@ def write(collection, out, args, options, sources):
     for path in parts:
         refuse_existing(path, args.force, sources)
     for path, part in parts.items():
-        WRITERS[args.to](part, path, options)
+        formats.WRITERS[args.to](part, path, options)
     return parts
 
 
@@ -76,6 +77,15 @@ def main():
     out = args.paths[-1]
     if not args.check and args.to == 'coco' and out.suffix != '.json':
         raise UserError(f'{out} must end with .json; for a folder give --to with its format: {", ".join(WRITERS)}')
+    for source in sources:
+        if not source.exists():
+            raise MissingFileError(f'{source} does not exist')
+
+    from mmdet.datasets.formats import Options, read_source
+    from mmdet.datasets.formats.checks import odd_things, report
+    from mmdet.datasets.formats.records import merge
+    from mmdet.datasets.formats.split import parse_shares, split
+    from mmdet.datasets.formats.tree import Tree
     shares = parse_shares(args.split) if args.split not in (None, 'own') else None
     options = Options(class_list(args.classes), args.voc_corners, args.class_attribute)
     collection = merge([read_source(Tree(source, args.images), args.kind, options) for source in sources])

@@ -1,19 +1,25 @@
-"""What the tools share: their options, and errors in plain words."""
+"""What the tools share: their options, and errors in plain words.
+
+A tool that is asked for help, or wrongly, answers at once: neither this file nor the top of a tool imports torch.
+"""
+from __future__ import annotations
+
 import ast
 import contextlib
 import os
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from argparse import Action, ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-from mmengine.config import Config, DictAction
+from typing import TYPE_CHECKING, Any
 
 from mmdet.errors import UserError
+from mmdet.named_files import existing_checkpoint, existing_config, existing_inputs
 
-from .config import literal, read_config
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
+NORM_NAMES = ('BN', 'FrozenBN', 'SyncBN', 'GN', 'CBN')
 TRACEBACK = 'MMDET_TRACEBACK'  # set it to see the traceback of every error
 
 
@@ -26,10 +32,48 @@ def add_run_options(parser: ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by older launchers; ignored')
 
 
-class ConfigOptions(DictAction):
+class NamedFile(Action):
+    """The value as it stands, once `check` has found its file."""
+
+    check: Callable[[str], object]
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        type(self).check(values)
+        setattr(namespace, self.dest, values)
+
+
+class ConfigFile(NamedFile):
+    check = staticmethod(existing_config)
+
+
+class InputFiles(NamedFile):
+    check = staticmethod(existing_inputs)
+
+
+class CheckpointFile(NamedFile):
+    """A file, a URL or a name such as torchvision://resnet50."""
+
+    @staticmethod
+    def check(source: str) -> None:
+        if '://' not in source:
+            existing_checkpoint(source)
+
+
+class DetectorFile(NamedFile):
+    """A config, or a .pth that holds its own."""
+
+    @staticmethod
+    def check(path: str) -> None:
+        CheckpointFile.check(path) if path.endswith('.pth') else existing_config(path)
+
+
+class ConfigOptions(Action):
     """KEY=VALUE pairs as mmengine reads them, and values that are dict(...) or {...}, of literals alone."""
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        from mmengine.config import DictAction
+
+        from mmdet.engine.config import literal
         options = dict(getattr(namespace, self.dest) or {})
         for pair in values:
             key, equals, text = pair.partition('=')
@@ -42,11 +86,21 @@ class ConfigOptions(DictAction):
                 if text.startswith(('dict(', '{')):
                     options[key] = literal(ast.parse(text, mode='eval').body)
                 else:
-                    options[key] = self._parse_iterable(text)
+                    options[key] = DictAction._parse_iterable(text)
             except (SyntaxError, ValueError, TypeError, AssertionError, RecursionError) as error:
                 raise UserError(f'--cfg-options {pair}: {error}. Values are numbers, words, lists and dict(...) of '
                                 'these') from None
         setattr(namespace, self.dest, options)
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """Add the config that a tool is given."""
+    parser.add_argument('config', action=ConfigFile, help='config file')
+
+
+def add_norm_option(parser: ArgumentParser, text: str) -> None:
+    """Add --norm, which mmdet.engine.norm_option applies."""
+    parser.add_argument('--norm', choices=NORM_NAMES, help=text)
 
 
 def add_config_options(parser: ArgumentParser) -> None:
@@ -57,6 +111,7 @@ def add_config_options(parser: ArgumentParser) -> None:
 
 def prepare_run(args: Namespace) -> Config:
     """The config that the options of add_run_options ask for, its work_dir and launcher set."""
+    from mmdet.engine.config import read_config
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))

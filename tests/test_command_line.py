@@ -1,15 +1,22 @@
 import argparse
 import os
+import re
+import runpy
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmdet.checkpoints import read_checkpoint
-from mmdet.engine.command_line import add_run_options, plain_errors, prepare_run, user_mistake
+from mmdet.command_line import NORM_NAMES, add_run_options, plain_errors, prepare_run, user_mistake
 from mmdet.engine.config import read_config
+from mmdet.engine.norm_option import NORMS
 from mmdet.errors import UserError
+
+TOOLS = Path(__file__).parents[1] / 'tools'
 
 CONFIG = "model = dict(type='A', parts=[dict(a=1), dict(a=2)])\nlr = 0.1\nwork_dir = None\n"
 
@@ -155,3 +162,39 @@ def test_mistakes_found_in_a_worker_are_recognized(ours, message):
     with pytest.raises((FileNotFoundError, RuntimeError)) as caught:
         list(DataLoader(Broken(ours), num_workers=1, multiprocessing_context='fork'))
     assert user_mistake(caught.value) == message
+
+
+STARTS_AT_ONCE = """
+import runpy, sys
+for tool in sys.argv[1:]:
+    sys.path.insert(0, tool.rpartition('/')[0])
+    runpy.run_path(tool, run_name='tool')
+    slow = {'torch', 'mmengine', 'cv2', 'matplotlib'} & set(sys.modules)
+    assert not slow, (tool, slow)
+"""
+
+
+def test_help_and_wrong_paths_import_nothing_slow(tmp_path):
+    tools = [path for path in sorted(TOOLS.rglob('*.py'))
+             if not path.name.startswith(('benchmark_', 'compare_batch', 'check_configs', 'other_', 'smoke_', 'timed_',
+                                          'timing'))]
+    subprocess.run([sys.executable, '-c', STARTS_AT_ONCE, *map(str, tools)], check=True)
+    for tool, args, message in (('train', ['none.py'], 'config none.py does not exist'),
+                                ('train', ['here.py', '--resume', 'a.pth'], 'checkpoint a.pth does not exist'),
+                                ('test', ['her.py', 'a.pth'], 'config her.py does not exist; did you mean here.py?'),
+                                ('test', ['here.py', 'a.pth'], 'checkpoint a.pth does not exist'),
+                                ('image_demo', ['a.jpg', 'here.py'], 'a.jpg does not exist'),
+                                ('eval_results', ['a.json', 'b.json'], 'a.json does not exist')):
+        (tmp_path / 'here.py').touch()
+        done = subprocess.run([sys.executable, '-X', 'importtime', TOOLS / f'{tool}.py', *args], cwd=tmp_path,
+                              capture_output=True, text=True)
+        assert done.returncode == 1 and f'error: {message}' in done.stderr
+        assert not re.search(r'\| +(torch|mmengine)$', done.stderr, re.MULTILINE)
+
+
+def test_names_that_the_command_line_knows_are_those_there_are():
+    from mmdet.datasets import formats
+    tool = runpy.run_path(str(TOOLS / 'convert/dataset.py'))
+    assert NORM_NAMES == tuple(NORMS)
+    assert [tool[name] for name in ('FORMATS', 'WRITERS', 'VOC_CORNERS')] == [
+        tuple(names) for names in (formats.FORMATS, formats.WRITERS, formats.VOC_CORNERS)]
