@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdet.errors import UserError
+from mmdet.literals import literal
 from mmdet.named_files import existing_checkpoint, existing_config, existing_inputs
 
 if TYPE_CHECKING:
@@ -72,8 +73,6 @@ class ConfigOptions(Action):
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
         from mmengine.config import DictAction
-
-        from mmdet.engine.config import literal
         options = dict(getattr(namespace, self.dest) or {})
         for pair in values:
             key, equals, text = pair.partition('=')

@@ -14,10 +14,11 @@ from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
 from mmdet.checkpoints import read_checkpoint
-from mmdet.engine.config import innermost, literal_config
+from mmdet.engine.config import innermost
 from mmdet.engine.result_names import ResultNames
 from mmdet.engine.tta import tta_parts
 from mmdet.errors import UserError
+from mmdet.literals import literal_config
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.visualization import DetLocalVisualizer

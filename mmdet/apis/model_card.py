@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mmdet.checkpoints import saved_dataset_meta
-from mmdet.engine.config import innermost, literal_config
+from mmdet.engine.config import innermost
 from mmdet.errors import UserError
+from mmdet.literals import literal_config
 
 NO_FIGURES = {'step', 'time', 'data_time'}  # of a validation's line in scalars.json
 PARTS = dict(backbone='backbone', neck='neck', bbox_head='box head', mask_head='mask head')

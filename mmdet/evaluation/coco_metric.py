@@ -15,6 +15,7 @@ from mmdet.datasets import read_coco_json
 from mmdet.datasets.classes import one_id_a_name
 from mmdet.errors import UserError
 from mmdet.registry import METRICS
+from mmdet.report import Evaluated
 from mmdet.structures.mask import PastedMasks, checked_rles
 
 from .coco_evaluation import AREAS, average_precision, average_recall, coco_index, evaluate_coco
@@ -64,6 +65,8 @@ class CocoMetric(BaseMetric):
             raise UserError(f'metric_items of CocoMetric has {unknown}; there are {[*_AP, *recalls]}')
         self.metric_items = {'bbox': metric_items or _AP, 'segm': metric_items or _AP,
                              'proposal': metric_items or recalls}
+        self.keep_evaluated = False  # whether `evaluated` is set
+        self.evaluated: Evaluated | None = None
         self.ann_file = ann_file
         self.annotations = read_coco_json(ann_file, backend_args, test_mode=format_only) if ann_file else None
 
@@ -109,7 +112,7 @@ class CocoMetric(BaseMetric):
             return {}
         truth = coco_index(seen.annotations, source=source)
         numbers = {name: truth.category_ids[id_of_name[name]] for name in classes if name in id_of_name}
-        figures, rows = {}, []
+        figures, rows, evaluations = {}, [], {}
         for metric in self.metrics:
             iou_type = 'segm' if metric == 'segm' else 'bbox'
             if detections and iou_type == 'segm' and 'segmentation' not in detections[0]:
@@ -117,6 +120,8 @@ class CocoMetric(BaseMetric):
             evaluation = evaluate_coco(
                 truth, detections, iou_type, catIds=list(numbers.values()),
                 maxDets=self.proposal_nums, iouThrs=self.iou_thrs, useCats=int(metric != 'proposal'))
+            if metric in ('bbox', 'segm'):
+                evaluations[metric] = evaluation
             values = {item: self._figure(evaluation, item) for item in self.metric_items[metric]}
             rows.append((metric, values))
             figures.update({item if metric == 'proposal' else f'{metric}_{item}': value
@@ -124,6 +129,10 @@ class CocoMetric(BaseMetric):
             if self.classwise and metric != 'proposal':
                 figures.update(self._classwise(evaluation, metric, numbers))
         _log_table('', rows)
+        if self.keep_evaluated:
+            paths = [str(result['img_path'] or '') for result in seen.results]
+            self.evaluated = Evaluated.of(seen.annotations, detections, evaluations, truth.category_ids,
+                                          truth.image_ids, paths)
         return figures
 
     def _figure(self, evaluation: COCOeval, item: str, category_id: int | None = None) -> float:

@@ -109,15 +109,14 @@ def cases(rng):
         yield Case(f'{name}: a {type(new).__name__}', tested(config, folder / f'weight{number}.pth'),
                    [f'weight{number}.pth'])
     for number in range(20):
-        key = rng.choice([key for key, state in sorted(content['optimizer']['state'].items())
-                          if state.get('momentum_buffer') is not None])
+        key = rng.choice(sorted(content['optimizer']['state']))
         changed = copy.deepcopy(content['optimizer'])
-        momentum = changed['state'][key]['momentum_buffer']
-        changed['state'][key] = dict(momentum_buffer=rng.choice([
-            momentum.flatten()[:1], momentum[None], torch.full_like(momentum, torch.nan), momentum.long(), 'a', [1.],
-            torch.ones(7)]))
-        torch.save({**content, 'optimizer': changed}, folder / f'momentum{number}.pth')
-        yield Case(f'momentum {key}', resumed(config, folder / f'momentum{number}.pth'), [f'momentum{number}.pth'])
+        average = changed['state'][key]['exp_avg']
+        changed['state'][key]['exp_avg'] = rng.choice([
+            average.flatten()[:1], average[None], torch.full_like(average, torch.nan), average.long(), 'a', [1.],
+            torch.ones(7)])
+        torch.save({**content, 'optimizer': changed}, folder / f'average{number}.pth')
+        yield Case(f'average {key}', resumed(config, folder / f'average{number}.pth'), [f'average{number}.pth'])
     for number in range(40):
         flipped = bytearray(whole)
         flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)

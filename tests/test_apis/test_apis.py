@@ -10,8 +10,8 @@ from mmengine.config import Config
 from small_detector import write_detector
 
 from mmdet.apis import DetInferencer, inference_detector, init_detector
-from mmdet.engine.config import literal_config
 from mmdet.evaluation.coco_metric import encode_masks
+from mmdet.literals import literal_config
 from mmdet.structures import DetDataSample
 
 DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'

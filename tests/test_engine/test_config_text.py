@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmdet.engine.config import literal_config
 from mmdet.engine.config_text import WIDTH, config_text
+from mmdet.literals import literal_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 

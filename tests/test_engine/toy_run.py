@@ -84,7 +84,7 @@ def config(work_dir, **options):
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         param_scheduler=[dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=7),
                          dict(type='MultiStepLR', by_epoch=True, milestones=[2], end=3)],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1),
+        default_hooks=dict(report=None, checkpoint=dict(type='CheckpointHook', interval=1),
                            logger=dict(type='LoggerHook', interval=2)),
         log_processor=dict(type='LogProcessor', window_size=5), randomness=dict(seed=3),
         env_cfg=dict(mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl'))))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mask_rcnn import SMALL
 from run_tool import ROOT, run
 
 import mmdet
@@ -144,7 +145,8 @@ def test_growth_measures_the_case_it_names(monkeypatch, capsys):
 
     def ours(args, cfg_options):
         built.append((args, cfg_options))
-        return load('timed_models', monkeypatch).Ours(args, cfg_options)
+        narrow = {f'model.{key}': value for key, value in SMALL.items()}
+        return load('timed_models', monkeypatch).Ours(args, {**cfg_options, **narrow})
     monkeypatch.setattr(module, 'Ours', ours)
     monkeypatch.setattr(sys, 'argv', ['', '--device', 'cpu', '--steps', '1', '--case', 'classes', '90'])
     module.main()

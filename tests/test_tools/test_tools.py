@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from run_tool import ROOT, run
 
+from mmdet.report import Run
+
 
 def metrics(text, mode):
     """Figures of the last line that logs them."""
@@ -32,6 +34,11 @@ def test_training_writes_checkpoints_logs_and_config(tiny, trained):
     assert 'coco/segm_mAP' in trained and 'eta:' in trained and 'memory:' in trained
     lines = [json.loads(line) for line in next(work.rglob('scalars.json')).read_text().splitlines()]
     assert any('coco/bbox_mAP' in line for line in lines) and any('loss_mask' in line for line in lines)
+    assert 'The report of this training' in trained and 'Pictures' in (work / 'report.html').read_text()
+    precision = Run.open(work).evaluated.precision
+    for kind in ('bbox', 'segm'):
+        known = precision[kind][..., 0]
+        assert lines[-1][f'coco/{kind}_mAP'] == pytest.approx(known[known > -1].mean(), abs=5e-4)
 
 
 def test_test_repeats_the_last_validation(tiny, trained):
