@@ -26,7 +26,7 @@ def apply_norm(cfg: Config, norm: str) -> None:
         raise UserError(f'--norm {norm}: it changes Faster and Mask R-CNN with a neck; the model of this config is '
                         f'{model.get("type")}')
     heads = [model.roi_head[name] for name in ('bbox_head', 'mask_head') if model.roi_head.get(name)]
-    places = [model.neck, *heads]
+    places = [*(model.neck if isinstance(model.neck, list) else [model.neck]), *heads]
     if not model.backbone.get('norm_eval', True):
         places.append(model.backbone)
     for place in places:

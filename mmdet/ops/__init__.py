@@ -6,6 +6,7 @@ which serves where the compiled extension does not. `backend()` tells which serv
 from mmdet.ops.cbn_statistics import cbn_statistics
 from mmdet.ops.conv import Conv2d, bias_relu, conv2d, linear_rois
 from mmdet.ops.crop_masks import crop_masks
+from mmdet.ops.deform_conv import deform_conv2d
 from mmdet.ops.extension import backend
 from mmdet.ops.group_norm import group_norm
 from mmdet.ops.mask_rle import paste_masks_as_rle
@@ -23,6 +24,6 @@ from mmdet.ops.variance_slope import variance_slope
 from mmdet.ops.weight_grad import conv2d_weight_grad
 
 __all__ = ['Conv2d', 'as_kernels_read', 'backend', 'batched_nms', 'bias_relu', 'cbn_statistics', 'conv2d',
-           'conv2d_weight_grad', 'crop_masks', 'group_norm', 'linear_rois', 'map_rows', 'mean_patch', 'mean_variance',
-           'multiscale_roi_align', 'nms', 'nms_images', 'normalize', 'paste_masks', 'paste_masks_as_rle', 'roi_align',
-           'scaled_sum', 'scatter_matrix', 'select_rois', 'variance_slope']
+           'conv2d_weight_grad', 'crop_masks', 'deform_conv2d', 'group_norm', 'linear_rois', 'map_rows', 'mean_patch',
+           'mean_variance', 'multiscale_roi_align', 'nms', 'nms_images', 'normalize', 'paste_masks',
+           'paste_masks_as_rle', 'roi_align', 'scaled_sum', 'scatter_matrix', 'select_rois', 'variance_slope']

@@ -43,6 +43,14 @@ def test_faster_rcnn_has_no_mask_head():
     assert set(norms_by_place(cfg)) == {'backbone', 'neck', 'bbox_head'}
 
 
+def test_a_list_of_necks():
+    cfg = Config.fromfile(CONFIGS / 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    cfg.model.neck = [cfg.model.neck, dict(type='BFP', in_channels=256, num_levels=5, refine_type='non_local')]
+    apply_norm(cfg, 'GN')
+    assert {neck.norm_cfg.type for neck in cfg.model.neck} == {'GN'}
+    assert norms_by_place(cfg)['neck'] == ({GN}, 9)
+
+
 def test_a_backbone_that_trains_its_norms_gets_it_too_and_options_of_the_same_type_stay():
     cfg = Config.fromfile(CONFIGS / 'demo/mask-rcnn_demo.py')
     groups = cfg.model.neck.norm_cfg.num_groups

@@ -1,4 +1,4 @@
-"""Convolutions and activations by their configs; `build_norm_layer` in norm.py makes the norms."""
+"""Convolutions, activations and plugins by their configs; `build_norm_layer` in norm.py makes the norms."""
 from typing import Any
 
 from torch import nn
@@ -31,3 +31,14 @@ def build_activation_layer(act_cfg: dict) -> nn.Module:
     if cls is None:
         raise unknown_type(kind, [*nn.modules.activation.__all__, *known_types(MODELS)], 'act_cfg')
     return cls(**options)
+
+
+def build_plugin_layer(cfg: dict, in_channels: int) -> tuple[str, nn.Module]:
+    """Make what a backbone's blocks have behind a convolution: a module of MODELS that takes `in_channels`.
+
+    Its name is its class's `_abbr_`, or the class's in small letters, and `cfg['postfix']`.
+    """
+    options = dict(cfg, in_channels=in_channels)
+    postfix = options.pop('postfix', '')
+    plugin = MODELS.build(options)
+    return f'{getattr(plugin, "_abbr_", type(plugin).__name__.lower())}{postfix}', plugin

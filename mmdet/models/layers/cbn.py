@@ -91,7 +91,7 @@ class CBN(nn.BatchNorm2d):
         """norm(conv(x)) for the input `x` of the convolution. rows: bool (B,), those whose statistics count."""
         if not self.training:
             return super().forward(conv(x))
-        if type(conv).forward is not nn.Conv2d.forward:  # its statistics are expanded in conv.weight
+        if type(conv).forward is not nn.Conv2d.forward and not hasattr(conv, 'convolve'):  # expanded in conv.weight
             raise UserError(f'CBN works with nn.Conv2d, not with {type(conv).__name__}; see conv_cfg')
         read = as_kernels_read(x, conv.weight)
         y = conv(read)

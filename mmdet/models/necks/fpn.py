@@ -74,6 +74,7 @@ class FPN(BaseModule):
                 laterals[i - 1] = x + F.interpolate(laterals[i], **size, **self.upsample_cfg)
         for lateral, conv in zip(laterals, self.fpn_convs):
             outs.append(conv(lateral))
+        outs = self.bottom_up(outs)
         if self.extra_source:
             x = dict(on_input=inputs[self.used[-1]], on_lateral=laterals[-1], on_output=outs[-1])[self.extra_source]
             for i, conv in enumerate(self.fpn_convs[len(laterals):]):
@@ -83,3 +84,7 @@ class FPN(BaseModule):
             for _ in range(self.num_extra):
                 outs.append(outs[-1][:, :, ::2, ::2])
         return tuple(outs)
+
+    def bottom_up(self, outs: list[Tensor]) -> list[Tensor]:
+        """What PAFPN does to the outputs before the extra levels."""
+        return outs
