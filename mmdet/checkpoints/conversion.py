@@ -49,7 +49,7 @@ class Conventions:
         if isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1):
             compare('backbone.style', self.style, 'caffe' if conv.stride == (2, 2) else 'pytorch')
         for extractor in ('bbox_roi_extractor', 'mask_roi_extractor'):
-            layer: Any = modules.get(f'roi_head.{extractor}.roi_layer')
+            layer: Any = modules.get(f'roi_head.{extractor}.roi_layers.0')
             if hasattr(layer, 'aligned'):
                 compare(f'roi_head.{extractor}.roi_layer.aligned', self.aligned, layer.aligned)
         return found

@@ -4,6 +4,7 @@ Shapes: R RoIs, level l of stride featmap_strides[l].
 """
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -45,7 +46,7 @@ class SingleRoIExtractor(BaseModule):
     """Each RoI reads the level that fits its size: l = floor(log2(sqrt(area) / finest_scale)), cut to the pyramid.
 
     Args:
-        roi_layer: config of RoIAlign.
+        roi_layer: config of RoIAlign, or of a layer that learns, which each level then has for itself.
         out_channels: channels of the features.
         featmap_strides: strides of the levels used, finest first.
         finest_scale: RoIs of sides below twice this many pixels read the finest level.
@@ -57,11 +58,17 @@ class SingleRoIExtractor(BaseModule):
     def __init__(self, roi_layer: dict, out_channels: int, featmap_strides: Sequence[int], finest_scale: float = 56,
                  offset: int = 0, init_cfg: dict | None = None):
         super().__init__(init_cfg)
-        self.roi_layer = MODELS.build(roi_layer)
+        self.roi_layers = nn.ModuleList([MODELS.build(roi_layer)])
+        if next(self.parameters(), None) is not None:
+            self.roi_layers.extend(MODELS.build(roi_layer) for _ in featmap_strides[1:])
         self.out_channels = out_channels
         self.spatial_scales = [1 / stride for stride in featmap_strides]
         self.finest_scale = finest_scale
         self.offset = offset
+
+    @property
+    def roi_layer(self) -> nn.Module:
+        return self.roi_layers[0]
 
     def forward(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Features (R, out_channels, h, w) of `rois` (R, 5): image index, then xyxy pixels."""
@@ -69,4 +76,8 @@ class SingleRoIExtractor(BaseModule):
         width, height = (rois[:, 3:] - rois[:, 1:3] + self.offset).clamp(min=0).unbind(1)
         side = (width * height).sqrt()
         levels = (side / self.finest_scale + 1e-6).log2().floor().clamp(0, len(features) - 1).long()
-        return self.roi_layer(features, rois, levels, self.spatial_scales)
+        out = self.roi_layers[0](features, rois, levels, self.spatial_scales)
+        for level, layer in enumerate(self.roi_layers[1:], 1):  # type: ignore[arg-type]  # of nn.ModuleList's slices
+            out = torch.where((levels == level).view(-1, 1, 1, 1), layer(features, rois, levels, self.spatial_scales),
+                              out)
+        return out
