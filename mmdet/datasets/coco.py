@@ -39,6 +39,7 @@ class CocoDataset(BaseDataset):
     """
     METAINFO = dict(classes=COCO_CLASSES, palette=COCO_PALETTE)
     USUAL_METAINFO = METAINFO  # gives way to the names of a file that are not among its classes
+    CROWDS_COUNT = True  # an image of crowds alone is not empty for filter_cfg.filter_empty_gt
     _fully_initialized: bool = False
 
     def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *args: Any,
@@ -129,10 +130,11 @@ class CocoDataset(BaseDataset):
         if self.test_mode or not cfg:
             return images
         if isinstance(images, CocoImages):
-            sizes, num_instances = images.sizes, images.num_instances
+            sizes, num_instances = images.sizes, images.num_instances(self.CROWDS_COUNT)
         else:
             sizes = np.array([(info['height'], info['width']) for info in images]).reshape(-1, 2)
-            num_instances = np.array([len(info['instances']) for info in images])
+            num_instances = np.array([sum(self.CROWDS_COUNT or not instance['ignore_flag']
+                                          for instance in info['instances']) for info in images])
         kept = sizes.min(axis=1) >= cfg.get('min_size', 0)
         if cfg.get('filter_empty_gt', False):
             kept &= num_instances > 0
@@ -144,6 +146,8 @@ class CocoDataset(BaseDataset):
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of the instances of an image (what ClassBalancedDataset asks)."""
+        if isinstance(self.data_list, CocoImages):
+            return self.data_list.labels_of(idx)
         return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
 
     def prepare_data(self, idx: int) -> dict | None:

@@ -50,10 +50,15 @@ class CocoImages(Sequence):
         """(n, 2), height and width of each image."""
         return self.table.sizes[self.positions]
 
-    @property
-    def num_instances(self) -> np.ndarray:
-        """(n,) int64, instances of each image."""
-        return np.bincount(self.table.image[self.kept], minlength=self.table.num_images)[self.positions]
+    def num_instances(self, crowds: bool) -> np.ndarray:
+        """(n,) int64, instances of each image, with or without the crowds among them."""
+        counted = self.kept if crowds else self.kept & ~self.table.crowd
+        return np.bincount(self.table.image[counted], minlength=self.table.num_images)[self.positions]
+
+    def labels_of(self, index: int) -> list[int]:
+        """Labels of the instances of one image."""
+        objects = self.table.objects(self.positions[index])
+        return self.labels[self.table.category[objects[self.kept[objects]]]].tolist()
 
     def _path(self, i: int) -> str:
         path = osp.join(self.folder, self.table.file_name(i))

@@ -46,7 +46,8 @@ def coco_index(dataset: dict, evaluator: str = 'auto', source: str = 'the ground
     first_of_name = one_id_a_name(dataset['categories'], source)
     numbers = {first: i for i, first in enumerate(dict.fromkeys(first_of_name.values()), 1)}
     category_ids = {category: numbers[first] for category, first in first_of_name.items()}
-    images = [dict(image, id=image_ids[image['id']]) for image in dataset['images']]
+    images = [{key: [category_ids[i] for i in value] if key.endswith('category_ids') else value  # LVIS's lists
+               for key, value in {**image, 'id': image_ids[image['id']]}.items()} for image in dataset['images']]
     categories = [dict(category, id=category_ids[category['id']]) for category in dataset['categories']]
     annotations = _renumbered(dataset['annotations'], image_ids, category_ids)
     return GroundTruth(_index(EVALUATORS[name][0], images, categories, annotations), image_ids, category_ids)
@@ -65,7 +66,8 @@ def _index(cls: type[COCO], images: list[dict], categories: list[dict], annotati
     return coco
 
 
-def evaluate_coco(truth: GroundTruth, results: Sequence[dict], iou_type: str, **params: Any) -> COCOeval:
+def evaluate_coco(truth: GroundTruth, results: Sequence[dict], iou_type: str, lvis_style: bool = False,
+                  **params: Any) -> COCOeval:
     """Match detections with the ground truth and accumulate precision and recall.
 
     Args:
@@ -73,6 +75,7 @@ def evaluate_coco(truth: GroundTruth, results: Sequence[dict], iou_type: str, **
         results: dicts with image_id, category_id, score, and bbox (xywh) or segmentation (RLE); may be empty. They are
             checked (checked_results): C code reads them.
         iou_type: 'bbox' or 'segm'.
+        lvis_style: whether a category counts in those images alone for which it is known; needs faster-coco-eval.
         params: attributes of COCOeval.params to set, such as maxDets; ids are those of `truth.coco`.
     """
     if iou_type == 'segm':
@@ -80,9 +83,10 @@ def evaluate_coco(truth: GroundTruth, results: Sequence[dict], iou_type: str, **
         if without:
             raise UserError(f'{len(without)} annotations of the ground truth have no segmentation: '
                             "evaluate boxes only, metric='bbox'")
+    if iou_type == 'segm' and not lvis_style:
         # One by one: pycocotools 2.0.11 cannot take the areas of more than 255 masks at once under NumPy 2.
         areas = [mask_api.area(result['segmentation']) for result in results]
-    else:
+    else:  # the package lvis takes the box's also for a mask that comes with its box
         areas = [result['bbox'][2] * result['bbox'][3] for result in results]
     detections = _renumbered(results, truth.image_ids, truth.category_ids)
     for detection, area in zip(detections, areas, strict=True):
@@ -90,7 +94,8 @@ def evaluate_coco(truth: GroundTruth, results: Sequence[dict], iou_type: str, **
     coco = truth.coco
     with contextlib.redirect_stdout(io.StringIO()):
         index = _index(type(coco), coco.dataset['images'], coco.dataset['categories'], detections)
-        evaluation = dict(EVALUATORS.values())[type(coco)](coco, index, iou_type)
+        evaluation = dict(EVALUATORS.values())[type(coco)](
+            coco, index, iou_type, **(dict(lvis_style=True) if lvis_style else {}))
         for name, value in params.items():
             setattr(evaluation.params, name, value)
         evaluation.evaluate()
@@ -99,17 +104,17 @@ def evaluate_coco(truth: GroundTruth, results: Sequence[dict], iou_type: str, **
 
 
 def average_precision(evaluation: COCOeval, iou: float | None = None, area: str = '', max_dets: int | None = None,
-                      category_id: int | None = None) -> float:
-    """Mean of the precisions chosen: of one IoU, one of AREAS, one limit of detections (else the largest), one class.
+                      category_ids: int | Sequence[int] | None = None) -> float:
+    """Mean of the precisions chosen: of one IoU, one of AREAS, one limit of detections (else the largest), classes.
 
-    `category_id` is one of GroundTruth.coco. -1 where there is no such ground truth, as in pycocotools.
+    `category_ids` are those of GroundTruth.coco. -1 where there is no such ground truth, as in pycocotools.
     """
     params = evaluation.params
     precision = evaluation.eval['precision'][..., AREAS.index(area), _index_of_limit(params, max_dets)]
     if iou is not None:
         precision = precision[np.isclose(params.iouThrs, iou)]
-    if category_id is not None:
-        precision = precision[:, :, list(params.catIds).index(category_id)]
+    if category_ids is not None:
+        precision = precision[:, :, np.isin(params.catIds, category_ids)]
     return _mean(precision)
 
 

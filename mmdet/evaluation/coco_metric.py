@@ -18,11 +18,10 @@ from mmdet.registry import METRICS
 from mmdet.report import Evaluated
 from mmdet.structures.mask import PastedMasks, checked_rles
 
-from .coco_evaluation import AREAS, average_precision, average_recall, coco_index, evaluate_coco
+from .coco_evaluation import AREAS, GroundTruth, average_precision, average_recall, coco_index, evaluate_coco
 from .ground_truth import seen_in_file, seen_in_samples
 
 _METRICS = ('bbox', 'segm', 'proposal')
-_AP = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 @METRICS.register_module()
@@ -42,6 +41,7 @@ class CocoMetric(BaseMetric):
         collect_device, prefix: see mmengine's BaseMetric.
     """
     default_prefix = 'coco'
+    ITEMS: tuple[str, ...] = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')  # the first one is a class's, too
 
     def __init__(self, ann_file: str | None = None, metric: str | Sequence[str] = 'bbox', classwise: bool = False,
                  proposal_nums: Sequence[int] = (100, 300, 1000), iou_thrs: float | Sequence[float] | None = None,
@@ -60,10 +60,11 @@ class CocoMetric(BaseMetric):
         self.iou_thrs = np.linspace(0.5, 0.95, 10) if iou_thrs is None else np.atleast_1d(iou_thrs)
         recalls = [f'AR@{n}' for n in self.proposal_nums]
         recalls += [f'AR{area}@{self.proposal_nums[-1]}' for area in AREAS[1:]]
-        unknown = [item for item in metric_items or () if item not in (*_AP, *recalls)]
+        unknown = [item for item in metric_items or () if item not in (*self.ITEMS, *recalls)]
         if unknown:
-            raise UserError(f'metric_items of CocoMetric has {unknown}; there are {[*_AP, *recalls]}')
-        self.metric_items = {'bbox': metric_items or _AP, 'segm': metric_items or _AP,
+            raise UserError(f'metric_items of {type(self).__name__} has {unknown}; there are '
+                            f'{[*self.ITEMS, *recalls]}')
+        self.metric_items = {'bbox': metric_items or self.ITEMS, 'segm': metric_items or self.ITEMS,
                              'proposal': metric_items or recalls}
         self.keep_evaluated = False  # whether `evaluated` is set
         self.evaluated: Evaluated | None = None
@@ -114,13 +115,11 @@ class CocoMetric(BaseMetric):
         numbers = {name: truth.category_ids[id_of_name[name]] for name in classes if name in id_of_name}
         figures, rows, evaluations = {}, [], {}
         for metric in self.metrics:
-            iou_type = 'segm' if metric == 'segm' else 'bbox'
-            if detections and iou_type == 'segm' and 'segmentation' not in detections[0]:
+            if detections and metric == 'segm' and 'segmentation' not in detections[0]:
                 raise UserError("CocoMetric(metric='segm') needs masks; the model predicts none: use metric='bbox'")
-            evaluation = evaluate_coco(
-                truth, detections, iou_type, catIds=list(numbers.values()),
-                maxDets=self.proposal_nums, iouThrs=self.iou_thrs, useCats=int(metric != 'proposal'))
-            if metric in ('bbox', 'segm'):
+            evaluation = self._evaluate(truth, detections, metric, catIds=list(numbers.values()),
+                                        iouThrs=self.iou_thrs)
+            if metric != 'proposal' and len(self.iou_thrs) == 10:
                 evaluations[metric] = evaluation
             values = {item: self._figure(evaluation, item) for item in self.metric_items[metric]}
             rows.append((metric, values))
@@ -135,23 +134,27 @@ class CocoMetric(BaseMetric):
                                           truth.image_ids, paths)
         return figures
 
-    def _figure(self, evaluation: COCOeval, item: str, category_id: int | None = None) -> float:
+    def _evaluate(self, truth: GroundTruth, detections: list[dict], metric: str, **params: Any) -> COCOeval:
+        return evaluate_coco(truth, detections, 'segm' if metric == 'segm' else 'bbox', maxDets=self.proposal_nums,
+                             useCats=int(metric != 'proposal'), **params)
+
+    def _figure(self, evaluation: COCOeval, item: str, category_ids: int | Sequence[int] | None = None) -> float:
         name, _, number = item.partition('@')
-        area = next((a for a in AREAS[1:] if name.endswith(a)), '')
+        area = next((a for a in AREAS[1:] if name.endswith(a[-1])), '')
         if name.startswith('AR'):
             return round(average_recall(evaluation, area, int(number)), 3)
-        iou = {'mAP_50': 0.5, 'mAP_75': 0.75}.get(name)
+        iou = {'50': 0.5, '75': 0.75}.get(name[-2:])
         # pycocotools takes only the first figure at 100 detections, the others at the largest limit.
         limit = 100 if name == 'mAP' and 100 in self.proposal_nums else None
-        return round(average_precision(evaluation, iou, area, limit, category_id), 3)
+        return round(average_precision(evaluation, iou, area, limit, category_ids), 3)
 
     def _classwise(self, evaluation: COCOeval, metric: str, numbers: dict[str, int]) -> dict[str, float]:
         """A table of the classes; the figures of each class that go into the log."""
-        rows = [(name, {item: self._figure(evaluation, item, number) for item in _AP})
+        rows = [(name, {item: self._figure(evaluation, item, number) for item in self.ITEMS[:6]})
                 for name, number in numbers.items()]
         _log_table(f'{metric} of each class', rows)
         prefix = '' if metric == 'bbox' else f'{metric}_'
-        return {f'{prefix}{name}_precision': values['mAP'] for name, values in rows}
+        return {f'{prefix}{name}_precision': values[self.ITEMS[0]] for name, values in rows}
 
     def _write(self, detections: list[dict], img_ids: dict) -> None:
         if self.outfile_prefix is None:

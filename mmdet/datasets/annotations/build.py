@@ -1,10 +1,11 @@
 """From the entries of a file to a table; an entry that contradicts itself or another is named."""
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from mmdet.errors import UserError
 
@@ -52,10 +53,14 @@ def _images(raws: Sequence[Raw], path: str) -> tuple[list[Id], list[str], np.nda
             if value is None:
                 raise read.wrong(i, name, raw)
             sizes[i, column] = value
-        if not image.file_name or '\0' in image.file_name:
+        url = image.coco_url if isinstance(image.coco_url, str) else ''
+        name = urlsplit(url).path.lstrip('/') if image.file_name is UNSET else image.file_name
+        if image.file_name is UNSET and not url:
+            raise read.lacks(i, 'file_name', raw)
+        if not name or '\0' in name:
             raise read.wrong(i, 'file_name', raw)
         ids.append(image.id)
-        names.append(image.file_name)
+        names.append(name)
     _check_unique(ids, 'images', path)
     return ids, names, sizes
 

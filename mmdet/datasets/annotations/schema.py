@@ -3,7 +3,7 @@ import re
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from mmdet.errors import UserError
 
@@ -12,9 +12,10 @@ Id = int | float | str
 
 class Image(Struct, gc=False):
     id: Id
-    file_name: str
     height: int | float | str
     width: int | float | str
+    file_name: str | UnsetType = UNSET
+    coco_url: Any = None  # LVIS v1 has it in place of the name
 
 
 class Category(Struct, gc=False):
@@ -75,12 +76,15 @@ class EntryReader(Generic[Entry]):
         lacking = re.search(r'missing required field `(\w+)`', str(error))
         field = re.search(r'at `\$\.([^`]+)`', str(error))
         if lacking and not field:
-            return UserError(f'{self.path}: {self.name}[{index}]{label(raw)} has no {lacking[1]}: add it, '
-                             f'{MUST_BE[lacking[1]]}')
+            return self.lacks(index, lacking[1], raw)
         if not field:
             return UserError(f'{self.path}: {self.name}[{index}] is {shown(value_at(raw, ""))}; it must be an object '
                              '{"id": ..., ...}')
         return self.wrong(index, field[1], raw)
+
+    def lacks(self, index: int, field: str, raw: Raw) -> UserError:
+        """The error that says that entry `index` has no `field`."""
+        return UserError(f'{self.path}: {self.name}[{index}]{label(raw)} has no {field}: add it, {MUST_BE[field]}')
 
     def wrong(self, index: int, field: str, raw: Raw, why: str = '') -> UserError:
         """The error that says of entry `index` what its `field` is and must be; `why` in place of the latter."""
