@@ -1,18 +1,43 @@
-"""Choosing among the instances of an image."""
+"""The instances of an image: some of them, moved, or joined with those of another image."""
+from collections.abc import Sequence
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmdet.errors import UserError
 from mmdet.registry import TRANSFORMS
 
-_FIELDS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks')
+FIELDS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks')
 
 
 def keep_instances(results: dict, keep: np.ndarray) -> None:
-    """Keep only the instances where `keep` (N,) is True, in every field of `results`."""
-    for field in _FIELDS:
+    """Keep only the instances that `keep` picks, booleans (N,) or positions, in every field of `results`."""
+    for field in FIELDS:
         if field in results:
             results[field] = results[field][keep]
+
+
+def drop_outside(results: dict, boxes: np.ndarray, shape: tuple[int, int], clip: bool = True) -> None:
+    """Give the instances these boxes (N, 4), cut to the image (h, w) where `clip`, and drop those outside of it."""
+    right_bottom = np.array(shape[::-1], np.float32)
+    outside = np.concatenate([boxes[:, :2] >= right_bottom, boxes[:, 2:] <= 0], axis=1)
+    results['gt_bboxes'] = boxes.clip(0, np.tile(right_bottom, 2)) if clip else boxes
+    keep_instances(results, np.flatnonzero(~outside.any(axis=1)))
+
+
+def place_instances(results: dict, left: int, top: int, shape: tuple[int, int], clip: bool = True) -> None:
+    """Move the instances by (left, top) into an image (h, w), and drop those outside of it."""
+    if 'gt_bboxes' in results:
+        moved = results['gt_bboxes'] + np.array([left, top, left, top], np.float32)
+        drop_outside(results, moved, shape, clip)
+    if 'gt_masks' in results:
+        results['gt_masks'] = results['gt_masks'].expand(*shape, top, left)
+
+
+def join_instances(parts: Sequence[dict]) -> dict:
+    """The fields of the instances of several results, whose masks are of one size."""
+    return {field: type(parts[0][field]).cat([part[field] for part in parts]) if field == 'gt_masks'
+            else np.concatenate([part[field] for part in parts]) for field in FIELDS if field in parts[0]}
 
 
 @TRANSFORMS.register_module()

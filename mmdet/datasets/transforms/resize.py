@@ -10,6 +10,8 @@ from mmcv.transforms import Resize as MMCV_Resize
 
 from mmdet.registry import TRANSFORMS
 
+from .pad import Pad
+
 Scale = int | tuple[int, int]  # (long side, short side) or (width, height) in pixels
 
 
@@ -42,6 +44,20 @@ class Resize(MMCV_Resize):
         if 'gt_masks' in results:
             results['gt_masks'] = results['gt_masks'].resize(results['img_shape'])
         return results
+
+
+@TRANSFORMS.register_module()
+class FixShapeResize(Resize):
+    """Resize to exactly width x height pixels; with keep_ratio to the largest size within, and padded."""
+
+    def __init__(self, width: int, height: int, pad_val: Any = dict(img=0, seg=255), keep_ratio: bool = False,
+                 clip_object_border: bool = True, backend: str = 'cv2', interpolation: str = 'bilinear'):
+        super().__init__((width, height), keep_ratio=keep_ratio, clip_object_border=clip_object_border,
+                         backend=backend, interpolation=interpolation)
+        self.pad = Pad(size=(width, height), pad_val=pad_val)
+
+    def transform(self, results: dict) -> dict:
+        return self.pad(super().transform(results)) if self.keep_ratio else super().transform(results)
 
 
 @TRANSFORMS.register_module()

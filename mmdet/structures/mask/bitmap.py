@@ -94,7 +94,7 @@ class BitmapMasks:
         return BitmapMasks(self.windows.shift(-x, -y, height, width), height, width)
 
     def expand(self, expanded_h: int, expanded_w: int, top: int, left: int) -> 'BitmapMasks':
-        """Place the image at (left, top) of a larger one."""
+        """Place the image at (left, top) of another one."""
         return BitmapMasks(self.windows.shift(left, top, expanded_h, expanded_w), expanded_h, expanded_w)
 
     def translate(self, out_shape: tuple[int, int], offset: int, direction: str = 'horizontal') -> 'BitmapMasks':

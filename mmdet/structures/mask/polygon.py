@@ -75,8 +75,9 @@ class PolygonMasks:
         return PolygonMasks([_clip_all(polygons, height, width) for polygons in moved], height, width)
 
     def expand(self, expanded_h: int, expanded_w: int, top: int, left: int) -> 'PolygonMasks':
-        """Place the image at (left, top) of a larger one."""
-        return self._map((1, 1), (left, top), (expanded_h, expanded_w))
+        """Place the image at (left, top) of another one."""
+        moved = self._map((1, 1), (left, top), (expanded_h, expanded_w))
+        return PolygonMasks([_clip_all(polygons, expanded_h, expanded_w) for polygons in moved], expanded_h, expanded_w)
 
     def translate(self, out_shape: tuple[int, int], offset: float, direction: str = 'horizontal') -> 'PolygonMasks':
         """Move by `offset` pixels, 'horizontal' or 'vertical', in an image of out_shape (h, w)."""
