@@ -1,7 +1,8 @@
 """Multiplications, parameters and activations of a detector, counted without computing anything."""
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,26 +46,34 @@ def count_costs(detector: nn.Module, height: int, width: int) -> Costs:
     model: Any = detector
     handles = [handle for name, module in detector.named_modules() for handle in (
         module.register_forward_pre_hook(counter.entering(name)), module.register_forward_hook(counter.leaving))]
+    extractors = {getattr(stage, name) for stage in model.roi_head.stages
+                  for name in ('bbox_roi_extractor', 'mask_roi_extractor') if hasattr(stage, name)}
+    for extractor in extractors:
+        extractor.forward = partial(counter.roi_align, extractor)
     try:
         with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), counter:
             image = next(detector.parameters()).new_zeros(1, 3, height, width)
-            model.rpn_head(model.extract_feat(image))
-            proposals, detections = num_rois(model)
-            head = model.roi_head
-            head.bbox_head(counter.roi_align(image, head.bbox_roi_extractor, 'roi_head.bbox_roi_extractor', proposals))
-            if head.mask_head is not None:
-                name = 'roi_head.mask_roi_extractor'
-                head.mask_head(counter.roi_align(image, head.mask_roi_extractor, name, detections))
+            features = model.extract_feat(image)
+            if model.rpn_head is not None:
+                model.rpn_head(features)
+            proposals, detections = (image.new_zeros(num, 5) for num in num_rois(model))
+            for stage in model.roi_head.stages:
+                stage.box_outputs(features, proposals)
+                if stage.mask_head is not None:
+                    stage.mask_head(stage.mask_features(features, detections))
     finally:
+        for extractor in extractors:
+            del extractor.forward
         for handle in handles:
             handle.remove()
     return Costs(counter.costs)
 
 
 def num_rois(detector: nn.Module) -> tuple[int, int]:
-    """Proposals and detections of an image, as test_cfg limits them."""
+    """Proposals and detections of an image, as test_cfg limits them; without an RPN 1000 proposals."""
     model: Any = detector
-    proposals, detections = model.rpn_head.test_cfg['max_per_img'], model.roi_head.test_cfg['max_per_img']
+    proposals = 1000 if model.rpn_head is None else model.rpn_head.test_cfg['max_per_img']
+    detections = model.roi_head.test_cfg['max_per_img']
     return proposals, detections if detections >= 0 else proposals
 
 
@@ -95,11 +104,11 @@ class _Counter(TorchDispatchMode):
             self.costs[self.running[-1]] += Cost(formula(*args, **kwargs, out_val=out), out.numel())
         return out
 
-    def roi_align(self, image: Tensor, extractor: Any, name: str, num: int) -> Tensor:
-        """Features (num, C, h, w) of no content."""
+    def roi_align(self, extractor: Any, features: Sequence[Tensor], rois: Tensor, *args: Any) -> Tensor:
+        """In place of the extractor's forward: features (num, C, h, w) of no content."""
         size = extractor.roi_layer.output_size
         size = (size, size) if isinstance(size, int) else size
-        out = image.new_zeros(num, extractor.out_channels, *size)
+        out = rois.new_zeros(len(rois), extractor.out_channels, *size)
         samples = (extractor.roi_layer.sampling_ratio or ADAPTIVE_SAMPLES)**2
-        self.costs[name] += Cost(8 * samples * out.numel(), out.numel())
+        self.costs[self.running[-1]] += Cost(8 * samples * out.numel(), out.numel())
         return out

@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 
-from mmdet.checkpoints import load_weights, read_checkpoint, saved_dataset_meta
+from mmdet.checkpoints import load_weights, num_classes_of, read_checkpoint, saved_dataset_meta
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.classes import shown_names
 from mmdet.engine.check_config import check_config
@@ -60,8 +60,7 @@ def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | N
             print_log(f'{source}\n{checkpoint["conversion"]}', 'current')
         load_weights(model, checkpoint, strict=True, source=source)
         saved = saved_dataset_meta(checkpoint, source)
-    head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
-    model.dataset_meta = _dataset_meta(config, saved, getattr(head, 'num_classes', None))
+    model.dataset_meta = _dataset_meta(config, saved, num_classes_of(model))
     if palette == 'coco':
         model.dataset_meta['palette'] = CocoDataset.METAINFO['palette']
     elif palette != 'none':

@@ -45,8 +45,10 @@ def model_card(checkpoint: Mapping, file: Path, digest: str, work_dir: Path, ave
 
 
 def _part(cfg: Mapping, name: str) -> Mapping[str, Any]:
-    """An entry of a config that is a dict; an empty one where it is not there, or another kind of value."""
+    """An entry of a config that is a dict, of a list of them the first; empty where there is none."""
     part = cfg.get(name)
+    if isinstance(part, (list, tuple)) and part:
+        part = part[0]
     return part if isinstance(part, Mapping) else {}
 
 

@@ -74,7 +74,8 @@ class Conversion:
 
     @property
     def num_classes(self) -> int | None:
-        return len(self.weights[f'{CLS}.weight']) - 1 if f'{CLS}.weight' in self.weights else None
+        return next((len(value) - 1 for name, value in self.weights.items()
+                     if output_of(name) == CLS and name.endswith('.weight')), None)
 
     def __str__(self) -> str:
         """A short table."""
@@ -99,7 +100,7 @@ class Conversion:
         rows = torch.tensor(self.choices[num_classes])
         weights = dict(self.weights)
         for name, value in self.weights.items():
-            head = name.rpartition('.')[0]
+            head = output_of(name)
             if head == CLS:
                 weights[name] = value[torch.cat([rows, torch.tensor([len(value) - 1])])]
             elif head == REG:
@@ -107,6 +108,11 @@ class Conversion:
             elif head == MASK:
                 weights[name] = value[rows]
         return weights
+
+
+def output_of(name: str) -> str:
+    """The layer of an entry; of the stages of a cascade as if there were one."""
+    return re.sub(r'(?<=bbox_head|mask_head)\.\d+(?=\.)', '', name.rpartition('.')[0])
 
 
 def _few(names: list[str]) -> str:
@@ -161,7 +167,7 @@ def move_background_last(result: Conversion, path: str) -> None:
     """The classes' rows from background first to background last; boxes and masks of background are dropped."""
     weights = result.weights
     for name, value in weights.items():
-        head = name.rpartition('.')[0]
+        head = output_of(name)
         if head in (CLS, REG, MASK) and (value.dim() == 0 or (head == REG and len(value) % 4)):
             raise UserError(f'{path}: {name} has shape {tuple(value.shape)}, whose rows are no classes')
         if head == CLS:

@@ -62,8 +62,13 @@ def weights_for(model: nn.Module, conversion: Conversion) -> dict[str, Tensor]:
     names = model.state_dict().keys()
     if conversion.part == 'backbone' and any(name.startswith('backbone.') for name in names):
         return {f'backbone.{name}': value for name, value in conversion.weights.items()}
+    return dict(conversion.for_classes(num_classes_of(model)))
+
+
+def num_classes_of(model: nn.Module) -> int | None:
+    """The number of classes that a detector's box head, of a cascade the first, tells apart."""
     head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
-    return dict(conversion.for_classes(getattr(head, 'num_classes', None)))
+    return getattr(head[0] if isinstance(head, nn.ModuleList) else head, 'num_classes', None)
 
 
 def load_weights(model: nn.Module, checkpoint: Mapping, strict: bool = False, source: str = 'the checkpoint') -> Misfit:

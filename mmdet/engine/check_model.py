@@ -32,24 +32,34 @@ def check_model(model: Any) -> None:
         if anchors is not None and levels is not None:
             _same('the number of rpn_head.anchor_generator.strides', len(anchors), 'neck.num_outs', levels)
         _same('rpn_head.in_channels', rpn.get('in_channels'), 'neck.out_channels', width)
-        for name in ('bbox_roi_extractor', 'mask_roi_extractor'):
-            _same(f'roi_head.{name}.out_channels', _dict(heads, name).get('out_channels'), 'neck.out_channels', width)
-    parts = (('bbox_head', 'bbox_roi_extractor'), ('mask_head', 'mask_roi_extractor'))
-    for head, extractor in parts if heads.get('type') == 'StandardRoIHead' and 'shared_head' not in heads else ():
-        reads = _dict(heads, extractor) or _dict(heads, 'bbox_roi_extractor')
-        _same(f'roi_head.{head}.in_channels', _dict(heads, head).get('in_channels'),
-              f'roi_head.{extractor}.out_channels', reads.get('out_channels'))
-    box = _dict(heads, 'bbox_head')
-    if box.get('type') in ('ConvFCBBoxHead', 'Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead'):
-        layer = _dict(_dict(heads, 'bbox_roi_extractor'), 'roi_layer')
-        _same('roi_head.bbox_head.roi_feat_size', box.get('roi_feat_size', 7),
-              'roi_head.bbox_roi_extractor.roi_layer.output_size', layer.get('output_size'))
-    _same('roi_head.bbox_head.num_classes', box.get('num_classes'), 'roi_head.mask_head.num_classes',
-          _dict(heads, 'mask_head').get('num_classes'))
+        for place, extractor in _each(heads, 'bbox_roi_extractor') + _each(heads, 'mask_roi_extractor'):
+            _same(f'{place}.out_channels', extractor.get('out_channels'), 'neck.out_channels', width)
+    of_boxes, classes = _each(heads, 'bbox_roi_extractor'), [*_each(heads, 'bbox_head'), *_each(heads, 'mask_head')]
+    parts = (('bbox_head', of_boxes), ('mask_head', _each(heads, 'mask_roi_extractor') or of_boxes))
+    own = heads.get('type') in ('StandardRoIHead', 'CascadeRoIHead', 'DoubleHeadRoIHead', 'DynamicRoIHead')
+    for name, extractors in parts if own and not heads.get('shared_head') else ():
+        for i, (place, head) in enumerate(_each(heads, name)):
+            other, extractor = extractors[min(i, len(extractors) - 1)] if extractors else ('', {})
+            _same(f'{place}.in_channels', head.get('in_channels'), f'{other}.out_channels',
+                  extractor.get('out_channels'))
+            if head.get('type') in ('ConvFCBBoxHead', 'Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead'):
+                _same(f'{place}.roi_feat_size', head.get('roi_feat_size', 7), f'{other}.roi_layer.output_size',
+                      _dict(extractor, 'roi_layer').get('output_size'))
+    for place, head in classes:
+        _same(f'{classes[0][0]}.num_classes', classes[0][1].get('num_classes'), f'{place}.num_classes',
+              head.get('num_classes'))
 
 
 def _dict(node: dict, key: str) -> dict:
     return node[key] if isinstance(node.get(key), dict) else {}
+
+
+def _each(heads: dict, key: str) -> list[tuple[str, dict]]:
+    """Place and config of a part of roi_head, of which there may be a list: one a stage."""
+    part = heads.get(key)
+    if isinstance(part, (list, tuple)):
+        return [(f'roi_head.{key}.{i}', one) for i, one in enumerate(part) if isinstance(one, dict)]
+    return [(f'roi_head.{key}', part)] if isinstance(part, dict) else []
 
 
 def _same(name: str, value: Any, other: str, needed: Any) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdet.errors import UserError
-from mmdet.structures import BatchMasks, GroundTruth
+from mmdet.structures import BatchMasks, GroundTruth, Proposals
 
-OBJECTS = 16  # multiples of an image's objects and of its ignored regions
+OBJECTS, PROPOSALS = 16, 256  # multiples of an image's objects and of its ignored regions; of its proposals
 PIXELS = 1 << 18  # least space for the pixels of all masks; twice as much where that is too little, and so on
 
 
@@ -56,15 +56,15 @@ class GraphedLoss:
             if key not in self._seen or len(self._graphs) >= self.max_graphs:
                 self._seen.add(key)
                 return self._loss(inputs, gt)
-            self._graphs[key] = self._record(tensors)
+            self._graphs[key] = self._record(tensors, gt)
         names, graph = self._graphs[key]
         # A copy: the graph's own outputs are overwritten by its next run.
         return {name: value.clone() for name, value in zip(names, graph(*tensors), strict=True)}
 
-    def _record(self, tensors: list[Tensor]) -> tuple[tuple[str, ...], Callable]:
+    def _record(self, tensors: list[Tensor], gt: GroundTruth) -> tuple[tuple[str, ...], Callable]:
         print_log(f'A CUDA graph is recorded for batches of {tuple(tensors[0].shape)}', logger='current',
                   level=logging.INFO)
-        step = _Loss(self.detector, self._loss)
+        step = _Loss(self.detector, self._loss, gt)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         # Recording runs the step some times: statistics and random numbers shall not know.
         buffers = [(buffer, buffer.clone()) for buffer in self.detector.buffers()]
@@ -83,13 +83,13 @@ class GraphedLoss:
 class _Loss(nn.Module):
     """The losses as a module from tensors to tensors."""
 
-    def __init__(self, detector: nn.Module, loss: Callable[..., dict[str, Tensor]]):
+    def __init__(self, detector: nn.Module, loss: Callable[..., dict[str, Tensor]], gt: GroundTruth):
         super().__init__()
-        self.detector, self.loss = detector, loss
+        self.detector, self.loss, self.gt = detector, loss, gt
         self.names: tuple[str, ...] = ()
 
     def forward(self, inputs: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        losses = self.loss(inputs, unflatten(tensors))
+        losses = self.loss(inputs, unflatten(tensors, self.gt))
         self.names = tuple(losses)
         return tuple(losses.values())
 
@@ -108,22 +108,28 @@ def pad(inputs: Tensor, gt: GroundTruth, size_divisor: int) -> tuple[Tensor, Gro
         masks = BatchMasks(F.pad(masks.pixels, (0, space - len(masks.pixels))),
                            F.pad(masks.boxes, (0, 0, 0, gt.valid.shape[0] * (gt.valid.shape[1] + more) -
                                                len(masks.boxes))))
+    proposals = gt.proposals
+    if proposals is not None:
+        rows = -proposals.valid.shape[1] % PROPOSALS
+        proposals = Proposals(F.pad(proposals.boxes, (0, 0, 0, rows)), F.pad(proposals.valid, (0, rows)))
     return inputs, gt._replace(
         boxes=F.pad(gt.boxes, (0, 0, 0, more)), labels=F.pad(gt.labels, (0, more)), valid=F.pad(gt.valid, (0, more)),
         ignored=F.pad(gt.ignored, (0, 0, 0, -gt.ignored.shape[1] % OBJECTS)), mask_rows=F.pad(gt.mask_rows, (0, more)),
-        masks=masks)
+        masks=masks, proposals=proposals)
 
 
 def flatten(gt: GroundTruth) -> list[Tensor]:
     """The tensors of a GroundTruth."""
-    return [*(value for name, value in gt._asdict().items() if name != 'masks'), *(gt.masks or ())]
+    return [tensor for field in gt if field is not None for tensor in (field if isinstance(field, tuple) else (field,))]
 
 
-def unflatten(tensors: tuple[Tensor, ...]) -> GroundTruth:
-    """The GroundTruth of `flatten`'s tensors."""
-    names = [name for name in GroundTruth._fields if name != 'masks']
-    masks = tensors[len(names):]
-    return GroundTruth(**dict(zip(names, tensors)), masks=BatchMasks(*masks) if masks else None)
+def unflatten(tensors: tuple[Tensor, ...], like: GroundTruth) -> GroundTruth:
+    """The GroundTruth of `flatten`'s tensors, with the fields that `like` has."""
+    left, fields = iter(tensors), []
+    for field in like:
+        own = [next(left) for _ in (field if isinstance(field, tuple) else () if field is None else (field,))]
+        fields.append(type(field)(*own) if isinstance(field, tuple) else own[0] if own else None)
+    return GroundTruth(*fields)  # type: ignore[arg-type]  # each of its own kind
 
 
 def use_cuda_graphs(detector: nn.Module, options: bool | dict) -> None:

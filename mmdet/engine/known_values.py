@@ -18,6 +18,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     'model.train_cfg.rpn_proposal': PROPOSALS,
     'model.train_cfg.rcnn': ('assigner', 'sampler', 'pos_weight', 'debug', 'mask_size', 'mask_thr_binary',
                              'dynamic_rcnn'),
+    'model.train_cfg.rcnn.[0-9]': ('assigner', 'sampler', 'pos_weight', 'debug', 'mask_size'),  # of a cascade
     'model.test_cfg': ('rpn', 'rcnn'),
     'model.test_cfg.rpn': PROPOSALS,
     'model.test_cfg.rcnn': ('score_thr', 'nms', 'max_per_img', 'mask_thr_binary', 'min_bbox_size'),
@@ -103,7 +104,8 @@ NUMBERS: dict[str, Range] = {
     'stem_channels': COUNT, 'conv_out_channels': COUNT, 'fc_out_channels': COUNT, 'num_outs': COUNT,
     'num_convs': COUNT_OR_ZERO, 'num_fcs': COUNT_OR_ZERO, 'roi_feat_size': COUNT,
     'frozen_stages': Range(-1, 4, whole=True),
-    'num_stages': Range(1, 4, whole=True), 'out_indices': Range(0, 3, whole=True),
+    'backbone.num_stages': Range(1, 4, whole=True), 'roi_head.num_stages': COUNT,
+    'roi_head.stage_loss_weights': Range(0, 1e9), 'out_indices': Range(0, 3, whole=True),
     'norm_cfg.num_groups': COUNT, 'norm_cfg.eps': Range(0, 1), 'norm_cfg.momentum': Range(0, 1, none=True),
     'norm_cfg.buffer_num': COUNT_OR_ZERO, 'norm_cfg.burnin': NOT_NEGATIVE,
     'norm_cfg.burnin_iters': Range(0, whole=True, none=True),

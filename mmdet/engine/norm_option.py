@@ -1,4 +1,7 @@
-"""One choice of norm for a whole Faster or Mask R-CNN, as the option --norm makes it."""
+"""One choice of norm for a whole detector, as the option --norm makes it."""
+from collections.abc import Sequence
+from typing import Any
+
 from mmengine.config import Config, ConfigDict
 
 from mmdet.errors import UserError
@@ -13,30 +16,40 @@ BURNIN = 2 / 3  # of the training, in which CBN is BN: as in the published recip
 
 
 def apply_norm(cfg: Config, norm: str) -> None:
-    """Put `norm`, a key of NORMS, into neck, box head and mask head of `cfg.model`, in place.
+    """Put `norm`, a key of NORMS, into necks, box heads and mask heads of `cfg.model`, in place.
 
-    A 2fc box head becomes the 4conv1fc one, which has norms. The backbone keeps its batch norms where norm_eval freezes
-    them; a backbone that trains its norms gets `norm` too. Where the config has that type already its options stay.
-    CBN begins after BURNIN of the training.
+    A shared head, which has the convolutions before a box head, trains its norms then, too. A 2fc box head becomes the
+    4conv1fc one, which has norms. The backbone keeps its batch norms where norm_eval freezes them; a backbone that
+    trains its norms gets `norm` too. Where the config has that type already its options stay. CBN begins after BURNIN
+    of the training.
     """
     if norm not in NORMS:
         raise UserError(f'--norm {norm}: known are {", ".join(NORMS)}')
     model = cfg.model
-    if 'roi_head' not in model or 'neck' not in model:
-        raise UserError(f'--norm {norm}: it changes Faster and Mask R-CNN with a neck; the model of this config is '
-                        f'{model.get("type")}')
-    heads = [model.roi_head[name] for name in ('bbox_head', 'mask_head') if model.roi_head.get(name)]
-    places = [*(model.neck if isinstance(model.neck, list) else [model.neck]), *heads]
+    roi_head = model.get('roi_head') or {}
+    boxes, masks, necks, shared = (_each(part) for part in (roi_head.get('bbox_head'), roi_head.get('mask_head'),
+                                                            model.get('neck'), roi_head.get('shared_head')))
+    places = [*necks, *boxes, *masks, *shared]
+    if not places:
+        raise UserError(f'--norm {norm}: it changes necks, box heads and mask heads; the model of this config, '
+                        f'{model.get("type")}, has none')
+    for place in shared:
+        place.norm_eval = False
     if not model.backbone.get('norm_eval', True):
         places.append(model.backbone)
     for place in places:
         options = place.get('norm_cfg') or {}
         options = options if options.get('type') == norm else _burnin(cfg) if norm == 'CBN' else {}
         place.norm_cfg = ConfigDict(NORMS[norm], **options)
-    head = model.roi_head.bbox_head
-    if head.type == 'Shared2FCBBoxHead':
-        head.type = 'Shared4Conv1FCBBoxHead'
-        head.conv_out_channels = head.in_channels
+    for head in boxes:
+        if head.type == 'Shared2FCBBoxHead':
+            head.type = 'Shared4Conv1FCBBoxHead'
+            head.conv_out_channels = head.in_channels
+
+
+def _each(part: Any) -> Sequence[ConfigDict]:
+    """A part of the model, of which there may be none or a list."""
+    return list(part) if isinstance(part, (list, tuple)) else [part] if part else []
 
 
 def _burnin(cfg: Config) -> dict:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdet.models.detectors.two_stage import TwoStageDetector
-from mmdet.models.roi_heads.standard_roi_head import to_rois
 from mmdet.ops import nms_images
+from mmdet.structures import to_rois
 
 
 class WholeDetector(nn.Module):
@@ -40,7 +40,7 @@ class WholeDetector(nn.Module):
         boxes, labels, scores = self._boxes(features, proposals, valid, image_sizes)
         if model.roi_head.mask_head is None:
             return boxes, labels, scores
-        probs = model.roi_head.mask_head.predict(model.roi_head.mask_roi_extractor(features, to_rois(boxes)),
+        probs = model.roi_head.mask_head.predict(model.roi_head.mask_features(features, to_rois(boxes)),
                                                  labels.flatten().clamp(min=0))
         masks = paste(probs, boxes.flatten(0, 1), height, width, model.roi_head.test_cfg['mask_thr_binary'])
         return boxes, labels, scores, masks.unflatten(0, (batch, -1))
@@ -61,7 +61,7 @@ class WholeDetector(nn.Module):
         head, cfg = self.detector.roi_head.bbox_head, self.detector.roi_head.test_cfg
         batch, num_proposals, _ = proposals.shape
         rois = to_rois(proposals)
-        logits, deltas = head(self.detector.roi_head.bbox_roi_extractor(features, rois))
+        logits, deltas, _ = self.detector.roi_head.box_outputs(features, rois)
         scores = logits.float().softmax(1)[:, :-1].unflatten(0, (batch, num_proposals)).transpose(1, 2)
         scores = torch.where((scores > cfg['score_thr']) & valid[:, None], scores, -torch.inf)
         deltas = deltas.unflatten(1, (-1, 4)).unflatten(0, (batch, num_proposals)).transpose(1, 2)

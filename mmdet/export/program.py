@@ -45,11 +45,17 @@ def export_program(detector: nn.Module) -> ExportedProgram:
 def check_parts(detector: nn.Module) -> None:
     """Raise UserError where a part predicts in a way of its own, which WholeDetector would not follow."""
     roi_head = getattr(detector, 'roi_head', None)
-    for place, part, known in (('model', detector, TwoStageDetector), ('model.roi_head', roi_head, StandardRoIHead),
-                               ('model.roi_head.bbox_head', getattr(roi_head, 'bbox_head', None), ConvFCBBoxHead)):
-        if getattr(type(part), 'predict', None) is not known.predict:
-            raise UserError(f'{place} cannot be exported: {type(part).__name__} has a predict() of its own; only that '
-                            f'of {known.__name__} is known here')
+    followed: tuple[tuple[str, Any, type, tuple[str, ...]], ...] = (
+        ('model', detector, TwoStageDetector, ('predict', 'predict_features')),
+        ('model.roi_head', roi_head, StandardRoIHead, ('stages', 'predict', 'detect', 'mask_probs')),
+        ('model.roi_head.bbox_head', getattr(roi_head, 'bbox_head', None), ConvFCBBoxHead, ('predict',)))
+    for place, part, known, names in followed:
+        own = next((name for name in names if getattr(type(part), name, None) is not getattr(known, name)), None)
+        if own:
+            raise UserError(f'{place} cannot be exported: {type(part).__name__} has {own} of its own; only that of '
+                            f'{known.__name__} is known here')
+    if detector.rpn_head is None:
+        raise UserError('model cannot be exported: without an rpn_head its proposals come from a file')
     kind = roi_head.test_cfg['nms'].get('type', 'nms')  # type: ignore[union-attr]  # checked
     if kind != 'nms':
         raise UserError(f'model.test_cfg.rcnn.nms.type={kind!r} cannot be exported: only nms')

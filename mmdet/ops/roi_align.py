@@ -34,18 +34,19 @@ def roi_align(input: Tensor, rois: Tensor, output_size: int | tuple[int, int], s
         ValueError: shapes or devices that do not fit; an image index out of range, on the CPU (on CUDA it gives NaN).
         TypeError: dtypes that do not fit.
     """
-    return _roi_align([input], rois, None, output_size, [spatial_scale], sampling_ratio, aligned)
+    return multiscale_roi_align([input], rois, None, output_size, [spatial_scale], sampling_ratio, aligned)
 
 
-def multiscale_roi_align(features: Sequence[Tensor], rois: Tensor, levels: Tensor, output_size: int | tuple[int, int],
-                         spatial_scales: Sequence[float], sampling_ratio: int = 0, aligned: bool = True) -> Tensor:
+def multiscale_roi_align(features: Sequence[Tensor], rois: Tensor, levels: Tensor | None,
+                         output_size: int | tuple[int, int], spatial_scales: Sequence[float], sampling_ratio: int = 0,
+                         aligned: bool = True) -> Tensor:
     """Pools each RoI from its own level of a feature pyramid to a fixed size, as `roi_align` does from one map.
 
     Args:
         features (list[Tensor]): (N, C, H_l, W_l) of each level: float32, float64, float16 or bfloat16 (computed in
             float32), contiguous or channels-last.
         rois (Tensor): (R, 5) image index, x1, y1, x2, y2 in pixels of the input image, floating point.
-        levels (Tensor): int64 (R,), level of each RoI.
+        levels (Tensor or None): int64 (R,), level of each RoI; None: the only one.
         output_size (int | tuple[int, int]): bins, or (height, width) in bins.
         spatial_scales (list[float]): size of a level over size of the image.
         sampling_ratio (int), aligned (bool): as in `roi_align`.
@@ -57,33 +58,13 @@ def multiscale_roi_align(features: Sequence[Tensor], rois: Tensor, levels: Tenso
         ValueError: shapes or devices that do not fit; an image or level index out of range, on the CPU (on CUDA it
             gives NaN). TypeError: dtypes that do not fit.
     """
-    if len(features) == 0 or len(features) != len(spatial_scales):
-        raise ValueError(f'roi_align: {len(features)} feature levels, {len(spatial_scales)} spatial_scales')
-    if levels.shape != rois.shape[:1] or levels.dtype != torch.int64 or levels.device != rois.device:
+    features, scales = list(features), list(map(float, spatial_scales))
+    if len(features) == 0 or len(features) != len(scales):
+        raise ValueError(f'roi_align: {len(features)} feature levels, {len(scales)} spatial_scales')
+    if levels is not None and (levels.shape != rois.shape[:1] or levels.dtype != torch.int64
+                               or levels.device != rois.device):
         raise ValueError(f'roi_align: levels must be int64 ({rois.size(0)},) on {rois.device}, '
                          f'got {levels.dtype} {tuple(levels.shape)} on {levels.device}')
-    return _roi_align(list(features), rois, levels, output_size, list(spatial_scales), sampling_ratio, aligned)
-
-
-def select_rois(real: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Which of a padded batch's RoIs to compute.
-
-    On CPUs these are the real ones. On GPUs they are all candidates: the host need not wait to know their number, and
-    shapes are fixed.
-
-    Args:
-        real (Tensor): bool (N,).
-        candidates (Tensor): int64 (M,), among which all real ones are.
-
-    Returns:
-        tuple: int64 (Q,), the chosen, and which of these are real, bool (Q,); None where all are.
-    """
-    if real.device.type == 'cpu':
-        return real.nonzero()[:, 0], None
-    return candidates, real[candidates]
-
-
-def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_ratio, aligned):
     if not isinstance(output_size, (int, torch.SymInt, tuple, list)) or \
             isinstance(output_size, (tuple, list)) and len(output_size) != 2:
         raise TypeError(f'roi_align: output_size must be one or two whole numbers, got {output_size!r}')
@@ -113,11 +94,28 @@ def _roi_align(features, rois, levels, output_size, spatial_scales, sampling_rat
         if levels is not None:
             _check_indices('level', levels, len(features))
     rois = rois.to(torch.float64 if first.dtype == torch.float64 else torch.float32)
-    scales = list(map(float, spatial_scales))
     if math.isnan(sum(scales)):
         raise ValueError(f'roi_align: spatial_scales hold NaN: {scales}')
     compute = torch.ops.mmdet.roi_align if SERVED[rois.device.type] else _slow
     return compute(features, rois, levels, scales, height, width, max(sampling_ratio, 0), bool(aligned))
+
+
+def select_rois(real: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Which of a padded batch's RoIs to compute.
+
+    On CPUs these are the real ones. On GPUs they are all candidates: the host need not wait to know their number, and
+    shapes are fixed.
+
+    Args:
+        real (Tensor): bool (N,).
+        candidates (Tensor): int64 (M,), among which all real ones are.
+
+    Returns:
+        tuple: int64 (Q,), the chosen, and which of these are real, bool (Q,); None where all are.
+    """
+    if real.device.type == 'cpu':
+        return real.nonzero()[:, 0], None
+    return candidates, real[candidates]
 
 
 def _check_indices(name, values, count):

@@ -47,6 +47,20 @@ class BatchMasks(NamedTuple):
     boxes: Tensor           # (N, 4) int64, x1, y1, x2, y2
 
 
+class Proposals(NamedTuple):
+    """Boxes to look at, xyxy pixels of the resized image, float32; zeros where `valid` is False."""
+    boxes: Tensor           # (B, P, 4)
+    valid: Tensor           # (B, P) bool
+
+    @classmethod
+    def from_samples(cls, samples: Sequence[DetDataSample], device: str | torch.device) -> 'Proposals':
+        """Pack the `proposals` of a list of DetDataSample onto `device`."""
+        boxes = _pad([sample.proposals.bboxes for sample in samples], 4)
+        counts = torch.tensor([[len(sample.proposals.bboxes)] for sample in samples], device=boxes.device)
+        valid = torch.arange(boxes.shape[1], device=boxes.device) < counts
+        return cls(to_device(boxes, device), to_device(valid, device))
+
+
 class GroundTruth(NamedTuple):
     """Boxes are xyxy pixels of the resized image, float32; sizes are (height, width) pixels, float32.
 
@@ -60,6 +74,7 @@ class GroundTruth(NamedTuple):
     padded_sizes: Tensor    # (B, 2) the image padded to the size divisor
     masks: BatchMasks | None    # of all objects; one empty mask where there are none
     mask_rows: Tensor       # (B, G) int64, row of each object in `masks`
+    proposals: Proposals | None = None  # where the samples bring some
 
     @classmethod
     def from_samples(cls, samples: SampleList, device: str | torch.device) -> 'GroundTruth':
@@ -84,7 +99,8 @@ class GroundTruth(NamedTuple):
         boxes, labels, valid, ignored, image_sizes, padded_sizes, mask_rows = (
             to_device(field, device)
             for field in (boxes, labels, column < number, ignored, image_sizes, padded_sizes, mask_rows))
-        return cls(boxes, labels, valid, ignored, image_sizes, padded_sizes, masks, mask_rows)
+        return cls(boxes, labels, valid, ignored, image_sizes, padded_sizes, masks, mask_rows,
+                   Proposals.from_samples(samples, device) if 'proposals' in samples[0] else None)
 
 
 def _ignored_boxes(sample: DetDataSample) -> Tensor:

@@ -32,3 +32,9 @@ def clip_boxes(boxes: Tensor, height: int | Tensor, width: int | Tensor) -> Tens
     """Boxes (..., N, 4) cut to their image; height and width are numbers or tensors that broadcast to (..., N)."""
     x1, y1, x2, y2 = boxes.clamp(min=0).unbind(-1)
     return torch.stack([x1.clamp(max=width), y1.clamp(max=height), x2.clamp(max=width), y2.clamp(max=height)], dim=-1)
+
+
+def to_rois(boxes: Tensor) -> Tensor:
+    """Boxes (B, N, 4) of B images as rois (B * N, 5): image index, then xyxy pixels."""
+    images = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
+    return torch.cat([images[:, None, None].expand(-1, boxes.shape[1], 1), boxes], dim=2).flatten(0, 1)

@@ -3,7 +3,8 @@ import copy
 
 import pytest
 import torch
-from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, build, data, norms, small_scene, total
+from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, build, data, norms, total
+from scene import small_scene
 
 from mmdet.engine.cuda_graph import GraphedLoss, flatten, pad, unflatten, use_cuda_graphs
 
@@ -22,7 +23,7 @@ def test_padding_changes_no_loss(part):
     inputs, gt = pad(given['inputs'], given['gt'], 32)
     assert inputs.shape[2:] == sides and gt.boxes.shape[1] % 16 == gt.ignored.shape[1] % 16 == 0
     assert len(gt.masks.boxes) == gt.valid.numel() and len(gt.masks.pixels) == 1 << 18
-    again = unflatten(tuple(flatten(gt)))
+    again = unflatten(tuple(flatten(gt)), gt)
     assert all(a is b for a, b in zip(flatten(again), flatten(gt), strict=True))
     torch.manual_seed(0)
     expected = model.loss(given['inputs'], given['gt'])
@@ -54,7 +55,7 @@ def test_a_shape_is_recorded_when_it_comes_again_and_no_gradient_waits(monkeypat
     model = build().train()
     graphed, given = GraphedLoss(model), batch(model)
     recorded = []
-    monkeypatch.setattr(graphed, '_record', lambda tensors: recorded.append(len(tensors)) or ((), lambda *_: ()))
+    monkeypatch.setattr(graphed, '_record', lambda tensors, gt: recorded.append(len(tensors)) or ((), lambda *_: ()))
     weight = next(p for p in model.parameters() if p.requires_grad)
     graphed(given['inputs'], given['gt'])
     assert not recorded

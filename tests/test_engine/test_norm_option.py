@@ -78,5 +78,5 @@ def test_mistakes_are_named():
     cfg = Config(dict(model=dict(type='RPN', neck=dict())))
     with pytest.raises(ValueError, match='--norm LN: known are BN'):
         apply_norm(cfg, 'LN')
-    with pytest.raises(ValueError, match='Faster and Mask R-CNN.*RPN'):
+    with pytest.raises(ValueError, match='it changes necks.*RPN, has none'):
         apply_norm(cfg, 'GN')

@@ -4,7 +4,6 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
-from scene import scene
 
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -44,13 +43,6 @@ def data(images, targets, masks=True):
 # Rounding must not decide which boxes are proposed: NMS suppresses nothing, and all that is left is kept.
 ALL_PROPOSED = {'train_cfg.rpn_proposal.nms.iou_threshold': 2., 'train_cfg.rpn_proposal.nms_pre': 10 ** 6,
                 'train_cfg.rpn_proposal.max_per_img': 10 ** 6}
-
-
-def small_scene():
-    """scene(0) at a quarter of its sides."""
-    images, targets = scene(0)
-    targets = [dict(target, boxes=target['boxes'] / 4, masks=target['masks'][:, ::4, ::4]) for target in targets]
-    return [image[:, ::4, ::4] for image in images], targets
 
 
 def norms(norm_cfg) -> dict:

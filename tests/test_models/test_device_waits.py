@@ -2,8 +2,8 @@
 import pytest
 import torch
 from fake_cuda import Transfers, backward, fake, move
-from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, small_scene, total
-from scene import scene
+from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
+from scene import scene, small_scene
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._pytree import tree_map_only
 

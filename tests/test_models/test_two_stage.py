@@ -2,8 +2,8 @@
 import pytest
 import torch
 import torchvision
-from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, small_scene, total
-from scene import scene
+from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
+from scene import scene, small_scene
 
 from mmdet.errors import UserError
 from mmdet.models.roi_heads import standard_roi_head

@@ -10,7 +10,6 @@ RULES = [
     (r'((?:bbox_head|mask_head)\..*)', r'roi_head.\1'),
 ]
 REFUSED = [
-    (r'(bbox|mask)_head\.\d+\..*', 'cascade of heads'),
     (r'mask_iou_head\..*|grid_head\..*|semantic_head\..*|shared_head\..*', 'a third head'),
     (r'bbox_head\.(retina|fcos|atss|ssd|cls_convs|reg_convs).*', 'one-stage head'),
 ]

@@ -1,41 +1,38 @@
-"""Faster R-CNN (arXiv 1506.01497) and Mask R-CNN (arXiv 1703.06870): one image batch from pixels to losses or boxes."""
-from collections.abc import Sequence
+"""Fast (arXiv 1504.08083), Faster (1506.01497), Mask (1703.06870) and Cascade R-CNN (1712.00726).
+
+One image batch from pixels to losses or boxes.
+"""
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdet.errors import UserError
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample, GroundTruth
+from mmdet.structures import DetDataSample, GroundTruth, Proposals
+
+NO_PROPOSALS = ('this model has no rpn_head, and its images bring no proposals: the data set needs proposal_file, '
+                'which tools/test.py writes for an RPN with DumpProposals, and its pipeline LoadProposals')
 
 
-class TwoStageDetector(BaseModel):
-    """Backbone, neck, proposals, RoIs.
+class BaseDetector(BaseModel):
+    """A backbone, perhaps a neck, and the heads of a subclass, which says what `loss` and `predict_features` do.
 
     Args:
-        backbone, neck, rpn_head, roi_head, data_preprocessor: configs of the parts; neck may be None.
-        train_cfg: rpn, rpn_proposal and rcnn. test_cfg: rpn and rcnn.
+        backbone, neck, data_preprocessor: configs of the parts; neck may be None.
     """
 
-    def __init__(self, backbone: dict, rpn_head: dict, roi_head: dict, train_cfg: dict | None = None,
-                 test_cfg: dict | None = None, neck: dict | None = None, data_preprocessor: dict | None = None,
+    def __init__(self, backbone: dict, neck: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None):
         super().__init__(MODELS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
-        for name, cfg, keys in (('train_cfg', train_cfg, ('rpn', 'rpn_proposal', 'rcnn')),
-                                ('test_cfg', test_cfg, ('rpn', 'rcnn'))):
-            missing = [key for key in keys if cfg is not None and key not in cfg]
-            if missing:
-                raise UserError(f'model.{name} lacks {", ".join(missing)}')
-        train, test = train_cfg or {}, test_cfg or {}
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
-        self.rpn_head = MODELS.build(rpn_head, default_args=dict(train_cfg=train.get('rpn'), test_cfg=test.get('rpn')))
-        self.roi_head = MODELS.build(roi_head, default_args=dict(train_cfg=train.get('rcnn'),
-                                                                 test_cfg=test.get('rcnn')))
-        self.proposal_cfg = train.get('rpn_proposal')
-        self.to(memory_format=torch.channels_last)
+
+    def heads(self) -> Iterator[nn.Module]:
+        """The heads that are tensors in, tensors out."""
+        raise NotImplementedError
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """torch.compile, with its options, the parts that are tensors in, tensors out; state-dict names stay.
@@ -43,7 +40,7 @@ class TwoStageDetector(BaseModel):
         What lies between them (targets, sampling, NMS) is of shapes that depend on the data and runs as it is, and so
         does a part with a norm that `breaks_graphs`, such as CBN and SyncBN.
         """
-        for part in (self.backbone, self.neck, self.rpn_head, self.roi_head.bbox_head, self.roi_head.mask_head):
+        for part in (self.backbone, self.neck, *self.heads()):
             if part is not None and not any(getattr(module, 'breaks_graphs', False) for module in part.modules()):
                 part.compile(*args, **kwargs)
 
@@ -74,14 +71,8 @@ class TwoStageDetector(BaseModel):
         return features if self.neck is None else self.neck(features)
 
     def loss(self, inputs: Tensor, gt: GroundTruth) -> dict[str, Tensor]:
-        """dict of 0-dim losses (names begin with `loss_`) and figures to log."""
-        features = self.extract_feat(inputs)
-        sizes = [tuple(feature.shape[2:]) for feature in features]
-        logits, deltas = self.rpn_head(features)
-        losses = self.rpn_head.loss(logits, deltas, sizes, gt)
-        proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, gt.image_sizes, self.proposal_cfg)
-        losses.update(self.roi_head.loss(features, proposals, valid, gt, inputs.shape[2:]))
-        return losses
+        """dict of 0-dim losses (names have `loss` in them) and figures to log."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: Sequence[DetDataSample],
@@ -92,19 +83,96 @@ class TwoStageDetector(BaseModel):
     def predict_features(self, features: Sequence[Tensor], data_samples: Sequence[DetDataSample], rescale: bool = True,
                          with_masks: bool = True) -> Sequence[DetDataSample]:
         """As `predict`, from the feature maps of the images; without masks unless `with_masks`."""
-        sizes = [tuple(feature.shape[2:]) for feature in features]
-        image_sizes = features[0].new_tensor([sample.img_shape[:2] for sample in data_samples], dtype=torch.float32)
-        logits, deltas = self.rpn_head(features)
-        proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, image_sizes)
+        raise NotImplementedError
+
+
+class TwoStageDetector(BaseDetector):
+    """Backbone, neck, proposals, RoIs.
+
+    Args:
+        backbone, neck, rpn_head, roi_head, data_preprocessor: configs of the parts; neck may be None. Without rpn_head
+            the data samples bring the proposals.
+        train_cfg: rpn, rpn_proposal and rcnn. test_cfg: rpn and rcnn.
+    """
+
+    def __init__(self, backbone: dict, rpn_head: dict | None = None, roi_head: dict | None = None,
+                 train_cfg: dict | None = None, test_cfg: dict | None = None, neck: dict | None = None,
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+        super().__init__(backbone, neck, data_preprocessor, init_cfg)
+        of_rpn = rpn_head is not None
+        check_keys(dict(train_cfg=train_cfg, test_cfg=test_cfg),
+                   dict(train_cfg=('rpn', 'rpn_proposal') * of_rpn + ('rcnn',), test_cfg=('rpn',) * of_rpn + ('rcnn',)))
+        train, test = train_cfg or {}, test_cfg or {}
+        self.rpn_head: Any = None
+        if of_rpn:
+            self.rpn_head = MODELS.build(rpn_head, default_args=dict(train_cfg=train.get('rpn'),
+                                                                     test_cfg=test.get('rpn')))
+        self.roi_head = MODELS.build(roi_head, default_args=dict(train_cfg=train.get('rcnn'),
+                                                                 test_cfg=test.get('rcnn')))
+        self.proposal_cfg = train.get('rpn_proposal')
+        self.to(memory_format=torch.channels_last)
+
+    def heads(self) -> Iterator[nn.Module]:
+        yield self.rpn_head
+        for stage in self.roi_head.stages:
+            yield stage.bbox_head
+            yield stage.mask_head
+
+    def loss(self, inputs: Tensor, gt: GroundTruth) -> dict[str, Tensor]:
+        """dict of 0-dim losses (names have `loss` in them) and figures to log."""
+        features, losses = self.extract_feat(inputs), {}
+        if self.rpn_head is None:
+            if gt.proposals is None:
+                raise UserError(NO_PROPOSALS)
+            proposals, valid = gt.proposals
+        else:
+            sizes = [tuple(feature.shape[2:]) for feature in features]
+            logits, deltas = self.rpn_head(features)
+            losses = self.rpn_head.loss(logits, deltas, sizes, gt)
+            proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, gt.image_sizes, self.proposal_cfg)
+        losses.update(self.roi_head.loss(features, proposals, valid, gt, inputs.shape[2:]))
+        return losses
+
+    def predict_features(self, features: Sequence[Tensor], data_samples: Sequence[DetDataSample], rescale: bool = True,
+                         with_masks: bool = True) -> Sequence[DetDataSample]:
+        """As `predict`, from the feature maps of the images; without masks unless `with_masks`."""
+        if self.rpn_head is None:
+            if 'proposals' not in data_samples[0]:
+                raise UserError(NO_PROPOSALS)
+            proposals, valid = Proposals.from_samples(data_samples, features[0].device)
+        else:
+            sizes = [tuple(feature.shape[2:]) for feature in features]
+            image_sizes = features[0].new_tensor([sample.img_shape[:2] for sample in data_samples], dtype=torch.float32)
+            logits, deltas = self.rpn_head(features)
+            proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, image_sizes)
         results = self.roi_head.predict(features, proposals, valid, data_samples, rescale, with_masks)
         for sample, result in zip(data_samples, results):
             sample.pred_instances = result
         return data_samples
 
 
+def check_keys(given: dict[str, dict | None], wanted: dict[str, Sequence[str]]) -> None:
+    """Raise UserError where train_cfg or test_cfg is given and lacks a part."""
+    for name, keys in wanted.items():
+        cfg = given[name]
+        missing = [key for key in keys if cfg is not None and key not in cfg]
+        if missing:
+            raise UserError(f'model.{name} lacks {", ".join(missing)}')
+
+
+@MODELS.register_module()
+class FastRCNN(TwoStageDetector):
+    """Boxes, and masks if there is a mask head, from the proposals of a file."""
+
+
 @MODELS.register_module()
 class FasterRCNN(TwoStageDetector):
     """Boxes alone."""
+
+
+@MODELS.register_module()
+class CascadeRCNN(TwoStageDetector):
+    """Boxes, and masks if there is a mask head; its roi_head is a CascadeRoIHead."""
 
 
 @MODELS.register_module()

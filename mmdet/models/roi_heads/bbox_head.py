@@ -141,6 +141,16 @@ class ConvFCBBoxHead(BaseModule):
         label = torch.zeros_like(label) if self.reg_class_agnostic else label.clamp(max=self.num_classes - 1)
         return bbox_pred.unflatten(1, (-1, 4))[row, label]
 
+    def refine(self, rois: Tensor, labels: Tensor, bbox_pred: Tensor, image_sizes: Tensor) -> Tensor:
+        """Boxes (R, 4) that the deltas of the classes `labels` (R,) make of `rois` (R, 5).
+
+        Args:
+            bbox_pred: output of forward. image_sizes: (B, 2) height and width in pixels.
+        """
+        row = torch.arange(len(rois), device=rois.device)
+        return self.bbox_coder.decode(rois[:, 1:], self._of_class(bbox_pred, row, labels),
+                                      image_sizes[rois[:, 0].long()])
+
     def predict(self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, image_sizes: Tensor,
                 cfg: dict) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Detections of all images: decode, threshold, NMS within each class, best `max_per_img` of each image.

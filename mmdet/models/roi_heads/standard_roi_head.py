@@ -1,10 +1,11 @@
 """Second stage of Faster R-CNN (arXiv 1506.01497) and Mask R-CNN (arXiv 1703.06870).
 
-Shapes: B images, G most objects and P proposals of an image, R sampled RoIs of an image; rois are (rows, 5): image
-index, then xyxy pixels of the resized image.
+Shapes: B images, G most objects and P proposals of an image, R sampled RoIs and D detections of an image; Q rows of
+sampled RoIs of all images, F of them that may be positive; rois are (rows, 5): image index, then xyxy pixels of the
+resized image.
 """
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -14,37 +15,37 @@ from torch import Tensor
 from mmdet.models.task_modules.matching import IGNORED
 from mmdet.ops import select_rois
 from mmdet.registry import MODELS, TASK_UTILS
-from mmdet.structures import DetDataSample, GroundTruth
+from mmdet.structures import DetDataSample, GroundTruth, to_rois
 from mmdet.structures.mask import PastedMasks
 
 
-@MODELS.register_module()
-class StandardRoIHead(BaseModule):
-    """Samples proposals, reads their features, and runs the box head and, if there is one, the mask head.
+class RoISample(NamedTuple):
+    """The RoIs that the losses see, and what each should become."""
+    rois: Tensor               # (Q, 5)
+    labels: Tensor             # (Q,) int64, K for background
+    weight: Tensor             # (Q,) float32, 0 for padding rows
+    real: Tensor | None        # (Q,) bool, those that are no padding; None: all
+    positive: Tensor           # (F,) int64 rows that may be positive; those labelled K are padding
+    foreground: Tensor | None  # (F,) bool, those that are positive; None: all
+    gt_boxes: Tensor           # (F, 4)
+    mask_rows: Tensor          # (F,) int64 rows of gt.masks
+    place: Tensor              # (Q,) int64, where each row stands among the B * R
+    proposed: Tensor           # (B, R) bool: neither padding nor ground truth that joined the proposals
 
-    Args:
-        bbox_roi_extractor, bbox_head: configs.
-        mask_roi_extractor, mask_head: configs, or None for boxes alone; without an extractor of its own the mask head
-            reads the box head's.
-        train_cfg: assigner, sampler. test_cfg: score_thr, nms, max_per_img, mask_thr_binary.
+
+class BaseRoIHead(BaseModule):
+    """Runs its `stages`, each on the boxes of the one before; in testing what they say is averaged.
+
+    Attributes:
+        stages: StandardRoIHeads. A head that is its own only stage needs no stage_loss_weights.
+        stage_loss_weights: factor of each stage's losses.
+        mask_head: None where there are boxes alone.
+        test_cfg: score_thr, nms, max_per_img, mask_thr_binary.
     """
-
-    def __init__(self, bbox_roi_extractor: dict, bbox_head: dict, mask_roi_extractor: dict | None = None,
-                 mask_head: dict | None = None, train_cfg: dict | None = None, test_cfg: dict | None = None,
-                 init_cfg: dict | None = None):
-        super().__init__(init_cfg)
-        self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
-        self.bbox_head = MODELS.build(bbox_head)
-        self.mask_head: Any = None
-        if mask_head is not None:
-            self.mask_head = MODELS.build(mask_head)
-            self.mask_roi_extractor = MODELS.build(mask_roi_extractor or bbox_roi_extractor)
-        self.test_cfg: Any = test_cfg
-        if train_cfg:
-            self.assigner = TASK_UTILS.build(train_cfg['assigner'])
-            self.sampler = TASK_UTILS.build(train_cfg['sampler'])
-            size = train_cfg.get('mask_size')
-            self.mask_size = None if size is None else (size, size) if isinstance(size, int) else tuple(size)
+    stages: Sequence[Any]
+    stage_loss_weights: Sequence[float] = (1.,)
+    mask_head: Any
+    test_cfg: Any
 
     def loss(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, gt: GroundTruth,
              batch_input_shape: tuple[int, int]) -> dict[str, Tensor]:
@@ -53,53 +54,36 @@ class StandardRoIHead(BaseModule):
         Args:
             batch_input_shape: (height, width) of the padded batch in pixels.
         """
-        sample, boxes, objects = self._sample(proposals, valid, gt)
-        every = torch.arange(sample.valid.numel(), device=boxes.device)
-        rows, real = select_rois(sample.valid.flatten(), every)
-        positive, foreground = select_rois(sample.positive.flatten()[rows],
-                                           every.view_as(sample.valid)[:, :sample.max_positive].flatten())
-        rois = to_rois(boxes)[rows]
-        labels = torch.where(sample.positive, gt.labels.gather(1, objects), self.bbox_head.num_classes)
-        labels = labels.flatten()[rows]
-        weight = sample.valid.flatten()[rows].float()
-
-        outputs = self.bbox_head(self.bbox_roi_extractor(features, rois), real)
-        gt_boxes = gt.boxes.gather(1, objects[..., None].expand(-1, -1, 4)).flatten(0, 1)[rows][positive]
-        losses = self.bbox_head.loss(*outputs, rois, labels, gt_boxes, weight, positive)
-        if self.mask_head is not None:
-            rois, labels = rois[positive], labels[positive]
-            weight = (labels < self.bbox_head.num_classes).float()
-            logits = self.mask_head(self.mask_roi_extractor(features, rois), foreground)
-            mask_rows = gt.mask_rows.gather(1, objects).flatten()[rows][positive]
-            labels = labels.clamp(max=self.bbox_head.num_classes - 1)
-            losses.update(self.mask_head.loss(logits, rois, labels, mask_rows, weight, gt,
-                                              batch_input_shape))
+        losses = {}
+        for i, (stage, factor) in enumerate(zip(self.stages, self.stage_loss_weights)):
+            sample = stage.sample(features, proposals, valid, gt)
+            rois, labels, positive = sample.rois, sample.labels, sample.positive
+            logits, deltas, x = stage.box_outputs(features, rois, sample.real)
+            own = stage.bbox_head.loss(logits, deltas, rois, labels, sample.gt_boxes, sample.weight, positive)
+            if stage.mask_head is not None:
+                rois, labels, num_classes = rois[positive], labels[positive], stage.bbox_head.num_classes
+                rows, weight = sample.foreground, (labels < num_classes).float()
+                x = x[positive] if stage.masks_share_features else stage.mask_features(features, rois, rows)
+                own.update(stage.mask_head.loss(stage.mask_head(x, rows), rois, labels.clamp(max=num_classes - 1),
+                                                sample.mask_rows, weight, gt, batch_input_shape))
+            if stage is self:
+                return own
+            losses.update({f's{i}.{name}': value * factor if 'loss' in name else value for name, value in own.items()})
+            proposals, valid = stage.refined(logits, deltas, sample, gt)
         return losses
-
-    def _sample(self, boxes, valid, gt):
-        """A Sample, its boxes (B, R, 4) and the object (B, R) each stands for (0 where it stands for none)."""
-        matched = self.assigner(boxes, gt, valid)
-        if self.sampler.add_gt_as_proposals:
-            own = torch.arange(gt.valid.shape[1], device=matched.device)
-            matched = torch.cat([torch.where(gt.valid, own, IGNORED), matched], dim=1)
-            boxes = torch.cat([gt.boxes, boxes], dim=1)
-        sample = self.sampler(matched)
-        boxes = boxes.gather(1, sample.index[..., None].expand(-1, -1, 4))
-        return sample, boxes, matched.gather(1, sample.index).clamp(min=0)
 
     def predict(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, samples: Sequence[DetDataSample],
                 rescale: bool = True, with_masks: bool = True) -> list[InstanceData]:
         """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks (PastedMasks).
 
         Args:
+            proposals, valid: (B, P, 4), and bool (B, P): those that are no padding.
             samples: DetDataSamples that tell img_shape and, to rescale, ori_shape and scale_factor (w, h; absent: 1).
             rescale: results lie in the original image, not in the resized one.
             with_masks: whether a mask head is asked.
         """
         image_sizes = proposals.new_tensor([sample.img_shape[:2] for sample in samples])
-        rois = to_rois(proposals)[valid.flatten()]
-        outputs = self.bbox_head(self.bbox_roi_extractor(features, rois))
-        detections = self.bbox_head.predict(*outputs, rois, image_sizes, self.test_cfg)
+        detections = self.detect(features, to_rois(proposals)[valid.flatten()], image_sizes)
         probs = None
         if self.mask_head is not None and with_masks:
             probs = self.mask_probs(features, *zip(*((boxes, labels) for boxes, _, labels in detections)))
@@ -115,16 +99,106 @@ class StandardRoIHead(BaseModule):
             results.append(result)
         return results
 
+    def detect(self, features: Sequence[Tensor], rois: Tensor,
+               image_sizes: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each image boxes (D, 4) in the resized image, scores (D,) and labels (D,), from `rois` (rows, 5)."""
+        total: Any = 0
+        for i, stage in enumerate(self.stages, 1):
+            logits, deltas, _ = stage.box_outputs(features, rois)
+            total = total + logits
+            if i < len(self.stages):
+                boxes = stage.bbox_head.refine(rois, logits[:, :-1].argmax(dim=1), deltas, image_sizes)
+                rois = torch.cat([rois[:, :1], boxes], dim=1)
+        return stage.bbox_head.predict(total / i, deltas, rois, image_sizes, self.test_cfg)
+
     def mask_probs(self, features: Sequence[Tensor], boxes: Sequence[Tensor],
                    labels: Sequence[Tensor]) -> Sequence[Tensor]:
         """For each image, mask probabilities (D, h, w) of its boxes (D, 4), in the resized image, and labels (D,)."""
         counts = [len(of_image) for of_image in boxes]
         images = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         rois = torch.cat([images.to(boxes[0])[:, None], torch.cat(list(boxes))], dim=1)
-        return self.mask_head.predict(self.mask_roi_extractor(features, rois), torch.cat(list(labels))).split(counts)
+        of_all = torch.cat(list(labels))
+        probs = [stage.mask_head.predict(stage.mask_features(features, rois), of_all) for stage in self.stages]
+        return (sum(probs) / len(probs)).split(counts)
 
 
-def to_rois(boxes: Tensor) -> Tensor:
-    """Boxes (B, N, 4) -> rois (B * N, 5)."""
-    images = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
-    return torch.cat([images[:, None, None].expand(-1, boxes.shape[1], 1), boxes], dim=2).flatten(0, 1)
+@MODELS.register_module()
+class StandardRoIHead(BaseRoIHead):
+    """Samples proposals, reads their features, and runs the box head and, if there is one, the mask head.
+
+    Args:
+        bbox_roi_extractor, bbox_head: configs.
+        mask_roi_extractor, mask_head: configs, or None for boxes alone; without an extractor of its own the mask head
+            reads the box head's features.
+        train_cfg: assigner, sampler. test_cfg: score_thr, nms, max_per_img, mask_thr_binary.
+    """
+
+    def __init__(self, bbox_roi_extractor: dict, bbox_head: dict, mask_roi_extractor: dict | None = None,
+                 mask_head: dict | None = None, train_cfg: dict | None = None, test_cfg: dict | None = None,
+                 init_cfg: dict | None = None):
+        super().__init__(init_cfg)
+        self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
+        self.bbox_head = MODELS.build(bbox_head)
+        self.mask_head: Any = None
+        if mask_head is not None:
+            self.mask_head = MODELS.build(mask_head)
+            self.masks_share_features = mask_roi_extractor is None
+            self.mask_roi_extractor = (self.bbox_roi_extractor if mask_roi_extractor is None else
+                                       MODELS.build(mask_roi_extractor))
+        self.test_cfg: Any = test_cfg
+        if train_cfg:
+            self.assigner = TASK_UTILS.build(train_cfg['assigner'])
+            self.sampler = TASK_UTILS.build(train_cfg['sampler'])
+
+    @property
+    def stages(self) -> tuple['StandardRoIHead']:  # type: ignore[override]  # fixed here
+        return (self,)
+
+    def sample(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, gt: GroundTruth) -> RoISample:
+        """Match and sample `proposals`, which the ground truth joins if the sampler says so. Arguments as `loss`."""
+        matched = self.assigner(proposals, gt, valid)
+        boxes, num_own = proposals, 0
+        if self.sampler.add_gt_as_proposals:
+            num_own = gt.valid.shape[1]
+            own = torch.arange(num_own, device=matched.device)
+            matched = torch.cat([torch.where(gt.valid, own, IGNORED), matched], dim=1)
+            boxes = torch.cat([gt.boxes, boxes], dim=1)
+        index, is_positive, is_real, max_positive = self.sampler(matched)
+        boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        objects = matched.gather(1, index).clamp(min=0)
+
+        every = torch.arange(is_real.numel(), device=boxes.device)
+        place, real = select_rois(is_real.flatten(), every)
+        positive, foreground = select_rois(is_positive.flatten()[place],
+                                           every.view_as(is_real)[:, :max_positive].flatten())
+        labels = torch.where(is_positive, gt.labels.gather(1, objects), self.bbox_head.num_classes)
+        gt_boxes = gt.boxes.gather(1, objects[..., None].expand(-1, -1, 4)).flatten(0, 1)
+        mask_rows = gt.mask_rows.gather(1, objects).flatten()
+        return RoISample(to_rois(boxes)[place], labels.flatten()[place], is_real.flatten()[place].float(), real,
+                         positive, foreground, gt_boxes[place][positive], mask_rows[place][positive], place,
+                         is_real & (index >= num_own))
+
+    def box_outputs(self, features: Sequence[Tensor], rois: Tensor,
+                    rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The box head's logits and deltas for `rois` (Q, 5), and the features (Q, C, h, w) they come from.
+
+        rows: bool (Q,), those that are no padding; None: all.
+        """
+        x = self.bbox_roi_extractor(features, rois)
+        return *self.bbox_head(x, rows), x
+
+    def mask_features(self, features: Sequence[Tensor], rois: Tensor, rows: Tensor | None = None) -> Tensor:
+        """What the mask head reads: features (Q, C, h, w) of `rois` (Q, 5); `rows` as `box_outputs`."""
+        return self.mask_roi_extractor(features, rois)
+
+    @torch.no_grad()
+    def refined(self, logits: Tensor, deltas: Tensor, sample: RoISample, gt: GroundTruth) -> tuple[Tensor, Tensor]:
+        """The proposals (B, R, 4) that the box head's outputs make of its RoIs, and bool (B, R): those to go on with.
+
+        Of a positive the deltas of its object's class count, of another those of its best class.
+        """
+        best = logits[:, :-1].argmax(dim=1)
+        labels = torch.where(sample.labels < self.bbox_head.num_classes, sample.labels, best)
+        boxes = self.bbox_head.refine(sample.rois, labels, deltas, gt.image_sizes)
+        proposals = boxes.new_zeros(sample.proposed.numel(), 4).index_copy(0, sample.place, boxes)
+        return proposals.view(*sample.proposed.shape, 4), sample.proposed

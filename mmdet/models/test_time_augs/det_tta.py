@@ -47,7 +47,7 @@ class DetTTAModel(BaseTTAModel):
         views = [self._look(dict(inputs=inputs, data_samples=samples))
                  for inputs, samples in zip(data['inputs'], data['data_samples'], strict=True)]
         merged = self.merge_preds(list(zip(*(samples for _, samples in views), strict=True)))
-        if self.module.roi_head.mask_head is not None:
+        if getattr(getattr(self.module, 'roi_head', None), 'mask_head', None) is not None:
             self._add_masks(merged, views)
         return merged
 
