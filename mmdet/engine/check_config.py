@@ -110,7 +110,10 @@ def _check_save_best(cfg: Config) -> None:
                                            for metric in evaluators):
         return
     names = [name for metric in evaluators for name in coco_names(metric)]
+    losses = (cfg.get('val_cfg') or {}).get('loss')
     for name in [wanted] if isinstance(wanted, str) else wanted:
+        if losses and str(name).startswith('val_loss'):
+            continue
         if name not in names and not (str(name).endswith('_precision') and any(
                 metric.get('classwise') for metric in evaluators)):
             raise UserError(f'default_hooks.checkpoint.save_best={name!r} is no metric of val_evaluator.'

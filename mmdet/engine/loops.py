@@ -3,9 +3,10 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from mmengine.runner import EpochBasedTrainLoop as _EpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
-from mmengine.runner import Runner
+from mmengine.runner import Runner, autocast
 from mmengine.runner import ValLoop as _ValLoop
 from torch import nn
 from torch.utils.data import DataLoader
@@ -13,8 +14,10 @@ from torch.utils.data import DataLoader
 from mmdet.errors import UserError
 from mmdet.registry import LOOPS
 
+from .distributed import unwrap
 from .random_state import get_random_state, set_random_state
 from .running_statistics import average_running_statistics
+from .validation_loss import ImageMean, loads_annotations_last, validation_losses
 
 
 def build_train_dataloader(runner: Runner, dataloader: DataLoader | dict) -> Any:
@@ -123,7 +126,27 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
 
 @LOOPS.register_module()
 class ValLoop(_ValLoop):
-    """Validates the same model on all processes, and leaves the random generators of the training as they were."""
+    """Validates the same model on all processes, and leaves the random generators of the training as they were.
+
+    Args:
+        loss: also give the losses, as val_loss, val_loss_cls and so on; costs a second pass.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, evaluator: Any, fp16: bool = False,
+                 loss: bool = False):
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self.loss = loss
+        self.resized_later = loss and loads_annotations_last(self.dataloader.dataset)
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        super().run_iter(idx, data_batch)
+        if self.loss:
+            model = unwrap(self.runner.model)
+            with autocast(enabled=self.fp16):
+                losses = validation_losses(model, data_batch, idx, self.resized_later)
+            for name, value in losses.items():  # mmengine's loop gives their means with the metrics
+                self.val_loss.setdefault(name, ImageMean()).add(value, len(data_batch['data_samples']))
 
     def run(self) -> dict[str, float]:
         average_running_statistics(self.runner)

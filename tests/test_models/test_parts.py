@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 from mask_rcnn import SMALL as SMALL_DETECTOR
-from mask_rcnn import config, data, losses, norms, small_scene, total
+from mask_rcnn import config, data, losses, norms, total
 from parts import PARTS, context, numbers
+from scene import small_scene
 from torch.nn import functional as F
 
 from mmdet.models.backbones import ResNet
