@@ -21,8 +21,8 @@ MAY_IMPORT = {  # and all may import errors, literals and named_files
              'checkpoints', 'utils', 'report'},
 }
 # Inside models a file imports only from ranks below its own.
-RANKS = [('layers', 'losses', 'task_modules', 'data_preprocessor'), ('backbones', 'necks', 'dense_heads', 'roi_heads'),
-         ('detectors',)]
+RANKS = [('layers', 'losses', 'task_modules', 'data_preprocessor'), ('backbones', 'necks'),
+         ('dense_heads', 'roi_heads'), ('detectors',)]
 GRAB_BAGS = {'utils.py', 'misc.py', 'helpers.py', 'common.py'}
 
 

@@ -3,12 +3,12 @@ from .data_preprocessor import BatchFixedSizePad, DetDataPreprocessor
 from .dense_heads import RPNHead
 from .detectors import RPN, CascadeRCNN, FasterRCNN, FastRCNN, MaskRCNN
 from .iou_losses import BoundedIoULoss, CIoULoss, DIoULoss, GIoULoss, IoULoss
-from .losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
+from .losses import BalancedL1Loss, CrossEntropyLoss, L1Loss, SmoothL1Loss
 from .necks import BFP, FPN, PAFPN
 from .roi_heads import CascadeRoIHead, StandardRoIHead
 from .test_time_augs import DetTTAModel
 
-__all__ = ['BFP', 'BatchFixedSizePad', 'BoundedIoULoss', 'CIoULoss', 'CascadeRCNN', 'CascadeRoIHead',
+__all__ = ['BFP', 'BalancedL1Loss', 'BatchFixedSizePad', 'BoundedIoULoss', 'CIoULoss', 'CascadeRCNN', 'CascadeRoIHead',
            'CrossEntropyLoss', 'DIoULoss', 'DetDataPreprocessor', 'DetTTAModel', 'FPN', 'FastRCNN', 'FasterRCNN',
            'GIoULoss', 'IoULoss', 'L1Loss', 'MaskRCNN', 'PAFPN', 'RPN', 'RPNHead', 'ResNeXt', 'ResNet', 'SmoothL1Loss',
            'StandardRoIHead']

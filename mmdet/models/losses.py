@@ -1,4 +1,5 @@
 """Losses over rows, some of them padding: sum(weight * loss) / avg_factor, in float32."""
+import math
 from collections.abc import Sequence
 
 import torch
@@ -89,6 +90,33 @@ class L1Loss(nn.Module):
                 avg_factor: float | Tensor | None = None) -> Tensor:
         """Scalar loss of `pred` and `target` (N, 4); `weight` broadcasts against them."""
         return self.loss_weight * weighted_mean((pred.float() - target).abs(), weight, avg_factor)
+
+
+@MODELS.register_module()
+class BalancedL1Loss(nn.Module):
+    """Grows as a logarithm below `beta` and with slope `gamma` above: accurate boxes count more than in SmoothL1Loss.
+
+    Args:
+        alpha: less of it gives accurate boxes more weight. gamma: slope above `beta`. beta: where both meet.
+        loss_weight: factor of the result.
+
+    Source: Libra R-CNN (arXiv 1904.02701) section 3.3.
+    """
+
+    def __init__(self, alpha: float = 0.5, gamma: float = 1.5, beta: float = 1.0, loss_weight: float = 1.0):
+        super().__init__()
+        if beta <= 0 or alpha <= 0:
+            raise UserError(f'BalancedL1Loss needs alpha and beta above 0, not {alpha} and {beta}')
+        self.alpha, self.gamma, self.beta, self.loss_weight = alpha, gamma, beta, loss_weight
+
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None) -> Tensor:
+        """Scalar loss of `pred` and `target` (N, 4); `weight` broadcasts against them."""
+        d = (pred.float() - target).abs()
+        b = math.exp(self.gamma / self.alpha) - 1
+        below = self.alpha / b * (b * d + 1) * (b * d / self.beta + 1).log() - self.alpha * d
+        above = self.gamma * d + self.gamma / b - self.alpha * self.beta
+        return self.loss_weight * weighted_mean(torch.where(d < self.beta, below, above), weight, avg_factor)
 
 
 @MODELS.register_module()

@@ -20,10 +20,12 @@ from mmdet.ops.roi_align import multiscale_roi_align, roi_align, select_rois
 from mmdet.ops.rows import map_rows
 from mmdet.ops.scaled_sum import scaled_sum
 from mmdet.ops.scatter_matrix import scatter_matrix
+from mmdet.ops.soft_nms import soft_nms
 from mmdet.ops.variance_slope import variance_slope
 from mmdet.ops.weight_grad import conv2d_weight_grad
 
 __all__ = ['Conv2d', 'as_kernels_read', 'backend', 'batched_nms', 'bias_relu', 'cbn_statistics', 'conv2d',
            'conv2d_weight_grad', 'crop_masks', 'deform_conv2d', 'group_norm', 'linear_rois', 'map_rows', 'mean_patch',
            'mean_variance', 'multiscale_roi_align', 'nms', 'nms_images', 'normalize', 'paste_masks',
-           'paste_masks_as_rle', 'roi_align', 'scaled_sum', 'scatter_matrix', 'select_rois', 'variance_slope']
+           'paste_masks_as_rle', 'roi_align', 'scaled_sum', 'scatter_matrix', 'select_rois', 'soft_nms',
+           'variance_slope']

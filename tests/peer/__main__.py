@@ -1,6 +1,6 @@
 """Writes golden/rcnn_family.npz: mmdetection 3.3's losses, gradient norms, detections and names for every case.
 
-    python tests/peer FOLDER
+    python tests/peer FOLDER [CASE ...]
 
 FOLDER is the unpacked wheel of mmdetection 3.3.0, which runs on the CPU beside mmcv-lite: mmcv_ops.py is its mmcv.ops.
 """
@@ -46,6 +46,9 @@ def numbers(case):
     model.train()
     total, losses = model.parse_losses(model(**model.data_preprocessor(data(model), True), mode='loss'))
     total.backward()
+    if case == 'dynamic':  # what its thresholds have become
+        head = model.roi_head
+        found['dynamic/moved'] = np.array([head.bbox_assigner.pos_iou_thr, head.bbox_head.loss_bbox.beta])
     found |= {f'{case}/loss/{name}': value.detach().numpy() for name, value in losses.items()}
     norms = {name: p.grad.norm().item() for name, p in model.named_parameters() if p.grad is not None}
     found |= {f'{case}/grad_names': np.array(list(norms)), f'{case}/grad_norms': np.array(list(norms.values()))}
@@ -61,8 +64,9 @@ def numbers(case):
 
 
 register_all_modules(init_default_scope=True)
-everything = {}
-for case in CASES:
+FILE = Path(__file__).parents[1] / 'data/golden/rcnn_family.npz'
+everything = dict(np.load(FILE)) if sys.argv[2:] else {}
+for case in sys.argv[2:] or CASES:
     everything |= numbers(case)
     print(case, float(everything[f'{case}/loss/loss']))
-np.savez_compressed(Path(__file__).parents[1] / 'data/golden/rcnn_family.npz', **everything)
+np.savez_compressed(FILE, **everything)

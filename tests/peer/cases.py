@@ -17,7 +17,22 @@ CASES = dict(
     cascade_by_class=('cascade-mask-rcnn_r50_fpn', BY_CLASS),
     rpn=('rpn_r50_fpn', {}),
     fast=('fast-rcnn_r50_fpn', {}),
-    #     c4=('faster-rcnn_r50-caffe-c4', C4),
+    c4=('faster-rcnn_r50-caffe-c4', C4),
+    double_head=('faster-rcnn_r50_fpn', {
+        'roi_head.type': 'DoubleHeadRoIHead', 'roi_head.reg_roi_scale_factor': 1.3,
+        'roi_head.bbox_head.type': 'DoubleConvFCBBoxHead', 'roi_head.bbox_head.num_convs': 1,
+        'roi_head.bbox_head.num_fcs': 1, 'roi_head.bbox_head.conv_out_channels': 64}),
+    ohem=('faster-rcnn_r50_fpn', {'train_cfg.rcnn.sampler': dict(
+        type='OHEMSampler', num=24, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True)}),
+    dynamic=('faster-rcnn_r50_fpn', {
+        'roi_head.type': 'DynamicRoIHead', 'roi_head.bbox_head.loss_bbox': dict(type='SmoothL1Loss', beta=1.),
+        'train_cfg.rcnn.dynamic_rcnn': dict(iou_topk=5, beta_topk=3, update_iter_interval=1, initial_iou=0.4,
+                                            initial_beta=1.)}),
+    balanced_l1=('faster-rcnn_r50_fpn', {'roi_head.bbox_head.loss_bbox': dict(
+        type='BalancedL1Loss', alpha=0.5, gamma=1.5, beta=1., loss_weight=1.)}),
+    soft_nms=('fast-rcnn_r50_fpn', {'test_cfg.rcnn.nms': dict(type='soft_nms', iou_threshold=0.3)}),
+    soft_nms_gaussian=('fast-rcnn_r50_fpn', {'test_cfg.rcnn.nms': dict(
+        type='soft_nms', iou_threshold=0.3, method='gaussian')}),
 )
 
 

@@ -45,6 +45,10 @@ def test_numbers_are_mmdetections(case):
     assert norms == pytest.approx(dict(zip(golden['grad_names'].tolist(), golden['grad_norms'].tolist())), rel=1e-3,
                                   abs=1e-6)
 
+    if case == 'dynamic':
+        head = model.roi_head
+        moved = [head.assigner.pos_iou_thr, head.bbox_head.loss_bbox.beta]
+        np.testing.assert_allclose(moved, golden['moved'], rtol=1e-4)
     for i, sample in enumerate(model.eval()(**batch(model, False), mode='predict')):
         found = sample.pred_instances
         assert torch.equal(found.labels, torch.from_numpy(golden[f'pred{i}/labels']))

@@ -52,18 +52,19 @@ class ResBlock(BaseModule):
                                             build_norm_layer(norm_cfg, out)[1])
         self.with_cp = with_cp
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W'). rows: bool (B,), those that are no padding; None: all."""
         if self.with_cp and x.requires_grad:
-            return checkpoint(self._forward, x, use_reentrant=False)
-        return self._forward(x)
+            return checkpoint(self._forward, x, rows, use_reentrant=False)
+        return self._forward(x, rows)
 
-    def _forward(self, x):
-        shortcut = x if self.downsample is None else conv_norm(x, *self.downsample)
+    def _forward(self, x, rows):
+        shortcut = x if self.downsample is None else conv_norm(x, *self.downsample, rows=rows)
         for i, (name, plugins) in enumerate(zip(self.norm_names, self.plugin_names), 1):
             ends = i == len(self.norm_names)
             apart = ends and bool(plugins)  # they come before the sum with the shortcut
             x = conv_norm(x, getattr(self, f'conv{i}'), getattr(self, name), shortcut if ends and not apart else None,
-                          relu=not apart)
+                          relu=not apart, rows=rows)
             for plugin in plugins:
                 x = getattr(self, plugin)(x)
         return (x + shortcut).relu() if apart else x

@@ -85,7 +85,7 @@ class RPNHead(BaseModule):
             limit = gt.image_sizes.flip(1)[:, None] + self.allowed_border
             valid = valid & (anchors[:, :2] >= -self.allowed_border).all(-1) & (anchors[:, 2:] < limit).all(-1)
         matched = self.assigner(anchors[None], gt, valid)
-        sample = self.sampler(matched)
+        sample = self.sampler(matched, anchors[None], gt)
         num_positive = sample.positive.sum(1)
         avg_factor = (num_positive.clamp(min=1) + (sample.valid.sum(1) - num_positive).clamp(min=1)).sum()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmdet.errors import UserError
 from mmdet.models.layers import ConvModule
 from mmdet.models.losses import accuracy, build_box_loss
-from mmdet.ops import batched_nms, linear_rois
+from mmdet.ops import batched_nms, linear_rois, soft_nms
 from mmdet.registry import MODELS, TASK_UTILS
 
 
@@ -31,6 +31,7 @@ class ConvFCBBoxHead(BaseModule):
         num_shared_convs, num_shared_fcs, num_cls_convs, num_cls_fcs, num_reg_convs, num_reg_fcs: layers of each part.
         in_channels, roi_feat_size: channels and side of the RoI features.
         conv_out_channels, fc_out_channels: width of the layers.
+        with_avg_pool: the mean of the RoI's features goes on, not all of them, where convolutions end.
         num_classes: K.
         reg_class_agnostic: one box a RoI instead of one a class.
         reg_decoded_bbox: loss_bbox compares boxes in pixels instead of offsets, as losses of IoU need it.
@@ -40,7 +41,8 @@ class ConvFCBBoxHead(BaseModule):
 
     def __init__(self, num_shared_convs: int = 0, num_shared_fcs: int = 0, num_cls_convs: int = 0, num_cls_fcs: int = 0,
                  num_reg_convs: int = 0, num_reg_fcs: int = 0, in_channels: int = 256, roi_feat_size: int = 7,
-                 conv_out_channels: int = 256, fc_out_channels: int = 1024, num_classes: int = 80,
+                 conv_out_channels: int = 256, fc_out_channels: int = 1024, with_avg_pool: bool = False,
+                 num_classes: int = 80,
                  reg_class_agnostic: bool = False, reg_decoded_bbox: bool = False,
                  bbox_coder: dict = dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
                  loss_cls: dict = dict(type='CrossEntropyLoss'),
@@ -60,7 +62,8 @@ class ConvFCBBoxHead(BaseModule):
 
         def fcs(num, channels):
             return nn.ModuleList(RoILinear(fc_out_channels if i else channels, fc_out_channels) for i in range(num))
-        area = roi_feat_size ** 2
+        self.with_avg_pool = with_avg_pool
+        area = 1 if with_avg_pool else roi_feat_size ** 2
         self.shared_convs = convs(num_shared_convs, in_channels)
         channels = conv_out_channels if num_shared_convs else in_channels
         self.shared_fcs = fcs(num_shared_fcs, channels * area)
@@ -98,16 +101,19 @@ class ConvFCBBoxHead(BaseModule):
         """
         for conv in self.shared_convs:
             x = conv(x, rows)
+        if self.flatten and self.with_avg_pool:
+            x = x.mean((2, 3))
         for fc in self.shared_fcs:
             x = fc(x).relu()
         cls = self._branch(x, self.cls_convs, self.cls_fcs, rows)
         reg = self._branch(x, self.reg_convs, self.reg_fcs, rows)
         return self.fc_cls(cls), self.fc_reg(reg)
 
-    @staticmethod
-    def _branch(x, convs, fcs, rows):
+    def _branch(self, x, convs, fcs, rows):
         for conv in convs:
             x = conv(x, rows)
+        if x.dim() > 2 and self.with_avg_pool:
+            x = x.mean((2, 3))
         for fc in fcs:
             x = fc(x).relu()
         return x
@@ -168,14 +174,26 @@ class ConvFCBBoxHead(BaseModule):
         images = rois[:, 0].long()
         boxes = self.bbox_coder.decode(rois[:, 1:], self._of_class(bbox_pred, row, labels), image_sizes[images])
         nms = cfg['nms']
-        if nms.get('type', 'nms') != 'nms':
-            raise UserError(f"test_cfg.rcnn.nms.type={nms['type']!r}: only 'nms' is defined here")
         groups = images if nms.get('class_agnostic') else images * self.num_classes + labels
-        keep = batched_nms(boxes, scores, groups, nms['iou_threshold'], nms.get('offset', 0))
+        limit = cfg['max_per_img'] if cfg['max_per_img'] >= 0 else len(scores)
+        if nms.get('type', 'nms') == 'nms':
+            keep = batched_nms(boxes, scores, groups, nms['iou_threshold'], nms.get('offset', 0))
+        elif nms['type'] == 'soft_nms':
+            options = {key: nms[key] for key in ('iou_threshold', 'sigma', 'min_score', 'method') if key in nms}
+            own = [(images == i).nonzero()[:, 0] for i in range(len(image_sizes))]
+            kept = [soft_nms(boxes[rows], scores[rows], groups[rows], limit, **options) for rows in own]
+            keep = torch.cat([rows[index] for rows, (index, _) in zip(own, kept)])
+            scores = scores.index_copy(0, keep, torch.cat([lowered for _, lowered in kept]))
+        else:
+            raise UserError(f"test_cfg.rcnn.nms.type={nms['type']!r}: only 'nms' and 'soft_nms' are defined here")
         images = images[keep]
-        limit = cfg['max_per_img'] if cfg['max_per_img'] >= 0 else len(keep)
         return [(boxes[best], scores[best], labels[best])
                 for best in (keep[images == i][:limit] for i in range(len(image_sizes)))]
+
+
+@MODELS.register_module()
+class BBoxHead(ConvFCBBoxHead):
+    """No layers of its own: class and box straight from the features, as after a shared_head."""
 
 
 @MODELS.register_module()

@@ -70,12 +70,19 @@ class SingleRoIExtractor(BaseModule):
     def roi_layer(self) -> nn.Module:
         return self.roi_layers[0]
 
-    def forward(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Features (R, out_channels, h, w) of `rois` (R, 5): image index, then xyxy pixels."""
+    def forward(self, features: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
+        """Features (R, out_channels, h, w) of `rois` (R, 5): image index, then xyxy pixels.
+
+        roi_scale_factor: RoIs are made so many times as wide and high when they are read, at the level of their own.
+        """
         features = features[:len(self.spatial_scales)]
         width, height = (rois[:, 3:] - rois[:, 1:3] + self.offset).clamp(min=0).unbind(1)
         side = (width * height).sqrt()
         levels = (side / self.finest_scale + 1e-6).log2().floor().clamp(0, len(features) - 1).long()
+        if roi_scale_factor is not None:
+            near, far = rois[:, 1:3], rois[:, 3:]
+            centre, half = (near + far) / 2, (far - near) / 2 * roi_scale_factor
+            rois = torch.cat([rois[:, :1], centre - half, centre + half], dim=1)
         out = self.roi_layers[0](features, rois, levels, self.spatial_scales)
         for level, layer in enumerate(self.roi_layers[1:], 1):  # type: ignore[arg-type]  # of nn.ModuleList's slices
             out = torch.where((levels == level).view(-1, 1, 1, 1), layer(features, rois, levels, self.spatial_scales),

@@ -5,12 +5,14 @@ sampled RoIs of all images, F of them that may be positive; rois are (rows, 5): 
 resized image.
 """
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmdet.models.task_modules.matching import IGNORED
 from mmdet.ops import select_rois
@@ -130,15 +132,17 @@ class StandardRoIHead(BaseRoIHead):
         bbox_roi_extractor, bbox_head: configs.
         mask_roi_extractor, mask_head: configs, or None for boxes alone; without an extractor of its own the mask head
             reads the box head's features.
+        shared_head: config of what runs on all RoI features before the heads, or None.
         train_cfg: assigner, sampler. test_cfg: score_thr, nms, max_per_img, mask_thr_binary.
     """
 
     def __init__(self, bbox_roi_extractor: dict, bbox_head: dict, mask_roi_extractor: dict | None = None,
-                 mask_head: dict | None = None, train_cfg: dict | None = None, test_cfg: dict | None = None,
-                 init_cfg: dict | None = None):
+                 mask_head: dict | None = None, shared_head: dict | None = None, train_cfg: dict | None = None,
+                 test_cfg: dict | None = None, init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
         self.bbox_head = MODELS.build(bbox_head)
+        self.shared_head: Any = None if shared_head is None else MODELS.build(shared_head)
         self.mask_head: Any = None
         if mask_head is not None:
             self.mask_head = MODELS.build(mask_head)
@@ -163,7 +167,8 @@ class StandardRoIHead(BaseRoIHead):
             own = torch.arange(num_own, device=matched.device)
             matched = torch.cat([torch.where(gt.valid, own, IGNORED), matched], dim=1)
             boxes = torch.cat([gt.boxes, boxes], dim=1)
-        index, is_positive, is_real, max_positive = self.sampler(matched)
+        index, is_positive, is_real, max_positive = self.sampler(
+            matched, boxes, gt, partial(self.class_losses, features, boxes, matched, gt))
         boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         objects = matched.gather(1, index).clamp(min=0)
 
@@ -178,6 +183,22 @@ class StandardRoIHead(BaseRoIHead):
                          positive, foreground, gt_boxes[place][positive], mask_rows[place][positive], place,
                          is_real & (index >= num_own))
 
+    @torch.no_grad()
+    def class_losses(self, features: Sequence[Tensor], boxes: Tensor, matched: Tensor, gt: GroundTruth) -> Tensor:
+        """The cross entropy (B, N) of the class of each of `boxes` (B, N, 4), matched as an assigner does.
+
+        The box head is asked in evaluation mode: its norms must not count these boxes.
+        """
+        labels = torch.where(matched >= 0, gt.labels.gather(1, matched.clamp(min=0)), self.bbox_head.num_classes)
+        parts = [part for part in (self.bbox_head, self.shared_head) if part is not None and part.training]
+        for part in parts:
+            part.eval()
+        logits, _, _ = self.box_outputs(features, to_rois(boxes))
+        for part in parts:
+            part.train()
+        class_weight = getattr(self.bbox_head.loss_cls, 'class_weight', None)
+        return F.cross_entropy(logits.float(), labels.flatten(), class_weight, reduction='none').view_as(labels)
+
     def box_outputs(self, features: Sequence[Tensor], rois: Tensor,
                     rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The box head's logits and deltas for `rois` (Q, 5), and the features (Q, C, h, w) they come from.
@@ -185,11 +206,14 @@ class StandardRoIHead(BaseRoIHead):
         rows: bool (Q,), those that are no padding; None: all.
         """
         x = self.bbox_roi_extractor(features, rois)
+        if self.shared_head is not None:
+            x = self.shared_head(x, rows)
         return *self.bbox_head(x, rows), x
 
     def mask_features(self, features: Sequence[Tensor], rois: Tensor, rows: Tensor | None = None) -> Tensor:
         """What the mask head reads: features (Q, C, h, w) of `rois` (Q, 5); `rows` as `box_outputs`."""
-        return self.mask_roi_extractor(features, rois)
+        x = self.mask_roi_extractor(features, rois)
+        return x if self.shared_head is None else self.shared_head(x, rows)
 
     @torch.no_grad()
     def refined(self, logits: Tensor, deltas: Tensor, sample: RoISample, gt: GroundTruth) -> tuple[Tensor, Tensor]:

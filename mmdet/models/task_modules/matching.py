@@ -2,7 +2,8 @@
 
 Shapes: B images, N boxes of an image, G most ground-truth objects of an image, R sampled boxes of an image.
 """
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -121,13 +122,25 @@ class RandomSampler:
         self.neg_pos_ub = neg_pos_ub
         self.add_gt_as_proposals = add_gt_as_proposals
 
-    def __call__(self, matched: Tensor) -> Sample:
-        """Sample from `matched` (B, N), an assigner's result. Shapes depend on N and `num` alone."""
+    def keys(self, matched: Tensor, boxes: Any, gt: Any,
+             losses: Callable[[], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Keys (B, N) in [0, 1) of the positives and of the negatives: of each the greatest are drawn."""
+        key = torch.rand(matched.shape, device=matched.device)
+        return key, key
+
+    def __call__(self, matched: Tensor, boxes: Tensor | None = None, gt: GroundTruth | None = None,
+                 losses: Callable[[], Tensor] | None = None) -> Sample:
+        """Sample from `matched` (B, N), an assigner's result. Shapes depend on N and `num` alone.
+
+        Args:
+            boxes, gt: what was matched: (B, N, 4) or (1, N, 4) xyxy pixels, and GroundTruth; for samplers that ask.
+            losses: gives the box head's class loss (B, N) of each box; None where there is no box head.
+        """
         num_boxes = matched.shape[1]
         num, max_positive = min(self.num, num_boxes), min(int(self.num * self.pos_fraction), num_boxes)
         # Keys: chosen positives in [2, 3), negatives in [0, 1), the rest below; the greatest `num` are the sample.
-        key = torch.rand(matched.shape, device=matched.device)
-        positive_key, chosen = torch.where(matched >= 0, key, -1.).topk(max_positive, dim=1)
+        positive_key, key = self.keys(matched, boxes, gt, losses)
+        positive_key, chosen = torch.where(matched >= 0, positive_key, -1.).topk(max_positive, dim=1)
         key = torch.where(matched == BACKGROUND, key, -1.)
         key.scatter_(1, chosen, torch.where(positive_key >= 0, positive_key + 2, key.gather(1, chosen)))
         key, index = key.topk(num, dim=1)
