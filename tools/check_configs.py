@@ -3,24 +3,28 @@
     python tools/check_configs.py FOLDER [LIST]
 
 FOLDER holds configs, e.g. `.mim/configs` of an unpacked mmdetection wheel. LIST is a file that names some of them, one
-a line; without it all are checked except _base_ and common. Images are generated and sizes divided by 8, so neither a
-data set nor pretrained weights are needed.
+a line; without it all are checked except _base_ and common. Small data sets are generated at the paths that a config
+names; sizes and counts of regions are divided by 8. Data sets, samplers, transforms and metrics are the config's own;
+neither data nor pretrained weights are needed.
 """
 import argparse
+import contextlib
+import os
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+from small_set import write_small_set
 from terminaltables import AsciiTable
 
-from mmdet.apis.test_pipeline import TestPipeline
 from mmdet.command_line import add_config_options, plain_errors, user_mistake
 from mmdet.engine.check_config import check_config
 from mmdet.engine.config import innermost, read_config
@@ -29,10 +33,8 @@ from mmdet.registry import (
     DATASETS,
     HOOKS,
     LOOPS,
-    METRICS,
     MODELS,
     PARAM_SCHEDULERS,
-    TRANSFORMS,
     VISBACKENDS,
     known_types,
     unknown_type,
@@ -41,42 +43,55 @@ from mmdet.utils import register_all_modules
 
 SHRINK = 8
 SIZES = ('scale', 'scales', 'crop_size', 'size')
+COUNTS = ('num', 'max_per_img')  # of regions
 
 
 def shrink(node):
-    """Divide every image size in a config by SHRINK, in place."""
+    """Divide every image size and count of regions in a config by SHRINK, in place."""
     def smaller(size):
         return max(size // SHRINK, 1) if isinstance(size, int) else type(size)(smaller(part) for part in size)
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        if key in SIZES:
+        if key in SIZES + COUNTS:
             node[key] = smaller(value)
         elif isinstance(value, (dict, list)):
             shrink(value)
 
 
-def generated(folder, index):
-    """What a data set hands to a pipeline: a picture on disk with three rectangles and their polygons."""
-    rng = np.random.default_rng(index)
-    image = rng.integers(0, 255, (100, 160, 3), np.uint8)
-    instances = []
-    for x, y, w, h in ((20, 10, 50, 40), (80, 30, 60, 60), (5, 60, 40, 30)):
-        cv2.rectangle(image, (x, y), (x + w, y + h), (40, 200, 90), -1)
-        polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
-        instances.append(dict(bbox=[x, y, x + w, y + h], bbox_label=0, mask=[polygon], ignore_flag=0))
-    path = Path(folder, f'{index}.png')
-    cv2.imwrite(str(path), image)
-    proposals = dict(bboxes=np.array([instance['bbox'] for instance in instances]), scores=np.array([0.9, 0.5, 0.8]))
-    return dict(img_path=str(path), img_id=index, height=100, width=160, instances=instances, proposals=proposals)
-
-
 def check_names(cfg):
     """Raise KeyError for a type that is unknown here, in the parts that cannot be built without data or a Runner."""
-    parts = [(DATASETS, innermost(cfg.train_dataloader.dataset)), (DATASETS, innermost(cfg.val_dataloader.dataset)),
-             (METRICS, cfg.val_evaluator), (LOOPS, cfg.train_cfg), *((HOOKS, h) for h in cfg.default_hooks.values()),
+    parts = [(LOOPS, cfg.train_cfg), *((HOOKS, h) for h in cfg.default_hooks.values()),
              *((PARAM_SCHEDULERS, s) for s in cfg.param_scheduler), *((VISBACKENDS, b) for b in cfg.vis_backends)]
     for registry, part in parts:
         if registry.get(part['type']) is None:
             raise unknown_type(part['type'], known_types(registry), registry.name)
+
+
+def class_names(cfg):
+    """The classes of the training set, or names for as many as the model has where the annotation file tells them."""
+    dataset = innermost(cfg.train_dataloader.dataset)
+    known = (dataset.get('metainfo') or {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
+    heads = cfg.model.get('roi_head', {}).get('bbox_head', {})
+    return known or [f'class {i}' for i in range((heads[0] if isinstance(heads, list) else heads)['num_classes'])]
+
+
+@contextlib.contextmanager
+def small_sets(cfg):
+    """The loaders of training and validation, in a folder where the data sets of the config exist."""
+    start = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+                write_small_set(cfg[key].dataset, class_names(cfg))
+            here = dict(num_workers=0, persistent_workers=False)
+            yield [Runner.build_dataloader(dict(loader, **here, batch_size=size), seed=0)
+                   for loader, size in ((cfg.train_dataloader, 2), (cfg.val_dataloader, 1))]
+            if cfg.test_dataloader != cfg.val_dataloader:
+                DATASETS.build(cfg.test_dataloader.dataset)
+            if cfg.test_evaluator != cfg.val_evaluator:
+                Evaluator(cfg.test_evaluator)
+        finally:
+            os.chdir(start)
 
 
 def check(path, options):
@@ -87,7 +102,7 @@ def check(path, options):
     register_all_modules()
     check_config(cfg)
     check_names(cfg)
-    for key in ('model', 'train_dataloader', 'test_dataloader'):
+    for key in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader'):
         shrink(cfg[key])
     if 'rcnn' in cfg.model.test_cfg:
         cfg.model.test_cfg.rcnn.score_thr = 0.  # random weights give low scores
@@ -96,19 +111,16 @@ def check(path, options):
         if hasattr(module, 'set_epoch_length'):  # CBN; in a training a hook tells it
             module.set_epoch_length(1)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    pipeline = [TRANSFORMS.build(step) for step in innermost(cfg.train_dataloader.dataset).pipeline]
-    with tempfile.TemporaryDirectory() as folder:
+    with small_sets(cfg) as (train, val):
         model.eval()
         with torch.no_grad():
-            image = TestPipeline(cfg)(dict(generated(folder, 2), img_id=0))
-            sample = model.test_step(pseudo_collate([image]))[0]
-        batch = []
-        for index in range(2):
-            results = generated(folder, index)
-            for step in pipeline:
-                results = step(results)
-            batch.append(results)
-        losses = model.train().train_step(pseudo_collate(batch), wrapper)
+            sample = model.test_step(next(iter(val)))[0]
+        evaluator = Evaluator(cfg.val_evaluator)
+        evaluator.dataset_meta = val.dataset.metainfo
+        evaluator.process([sample])
+        if not evaluator.evaluate(1):
+            raise UserError('the metrics of val_evaluator give no figures')
+        losses = model.train().train_step(next(iter(train)), wrapper)
     if not torch.isfinite(losses['loss']):
         raise UserError(f'the loss is {losses["loss"]}')
     with_masks = cfg.model.get('roi_head') and cfg.model.roi_head.get('mask_head')
@@ -140,7 +152,8 @@ def main():
             row = [f'{parameters:.2f} M', f'{loss:.2f}', detections]
         except Exception as error:  # one failure must not hide the others
             failed += 1
-            row = [f'FAILED: {user_mistake(error) or repr(error)}'[:100], '', '']
+            row = ['FAILED', '', '']
+            print(f'{name}: {user_mistake(error) or traceback.format_exc()}')
         rows.append([name, *row, f'{time.perf_counter() - start:.1f}'])
         print(*rows[-1], flush=True)
     print(AsciiTable(rows).table)

@@ -39,6 +39,7 @@ class CocoMetric(BaseMetric):
         outfile_prefix: write PREFIX.bbox.json and PREFIX.segm.json, in COCO's result format.
         backend_args: how mmengine.fileio reads ann_file.
         collect_device, prefix: see mmengine's BaseMetric.
+        eval_mode: accepted, because mmdetection's config of Pascal VOC in COCO's form inherits it.
     """
     default_prefix = 'coco'
     ITEMS: tuple[str, ...] = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')  # the first one is a class's, too
@@ -47,7 +48,7 @@ class CocoMetric(BaseMetric):
                  proposal_nums: Sequence[int] = (100, 300, 1000), iou_thrs: float | Sequence[float] | None = None,
                  metric_items: Sequence[str] | None = None, format_only: bool = False,
                  outfile_prefix: str | None = None, backend_args: dict | None = None, collect_device: str = 'cpu',
-                 prefix: str | None = None):
+                 prefix: str | None = None, eval_mode: str | None = None):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         unknown = [name for name in self.metrics if name not in _METRICS]
