@@ -1,9 +1,15 @@
-"""Batches of images that need little padding."""
-from collections.abc import Iterator
+"""In which order images come, and in which batches."""
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import BatchSampler, Sampler
 
+from mmdet.errors import UserError
 from mmdet.registry import DATA_SAMPLERS
 
 
@@ -39,3 +45,52 @@ class AspectRatioBatchSampler(BatchSampler):
             batch = rest[start:start + self.batch_size]
             if len(batch) == self.batch_size or not self.drop_last:
                 yield batch
+
+
+@DATA_SAMPLERS.register_module()
+class ClassAwareSampler(Sampler):
+    """Every class comes equally often: its turn gives the next of its images, in an order drawn (arXiv 1512.05830).
+
+    An epoch has as many images as the data set. Order and shares of the processes are those of mmdetection.
+
+    Args:
+        dataset: with `get_cat_ids(index)`, the labels in an image.
+        seed: of the order, with the epoch; by default one is drawn for all processes.
+        num_sample_class: images of a class at its turn.
+    """
+
+    def __init__(self, dataset: Any, seed: int | None = None, num_sample_class: int = 1):
+        self.rank, world_size = get_dist_info()
+        self.dataset, self.num_sample_class, self.epoch = dataset, num_sample_class, 0
+        self.seed = sync_random_seed() if seed is None else seed
+        images: dict[int, list[int]] = defaultdict(list)
+        for index in range(len(dataset)):
+            for label in set(dataset.get_cat_ids(index)):
+                images[label].append(index)
+        if not images:
+            raise UserError('ClassAwareSampler: no image of the data set has an object')
+        self.images = [images[label] for label in sorted(images)]
+        self.num_samples = math.ceil(len(dataset) / world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        turns = _cycle(range(len(self.images)), generator)
+        images = [_cycle(indices, generator) for indices in self.images]
+        order = (next(images[label]) for label in turns for _ in range(self.num_sample_class))
+        start = self.num_samples * self.rank
+        return islice(order, start, start + self.num_samples)
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+
+def _cycle(items: Sequence[int], generator: torch.Generator) -> Iterator[int]:
+    """All items in an order drawn now, then all in another one, without end."""
+    def endless(order: list[int]) -> Iterator[int]:
+        while True:
+            yield from (items[i] for i in order)
+            order = torch.randperm(len(items), generator=generator).tolist()
+    return endless(torch.randperm(len(items), generator=generator).tolist())

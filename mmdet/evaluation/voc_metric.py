@@ -1,5 +1,6 @@
 """VOCMetric: the box AP of Pascal VOC."""
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,9 @@ class VOCMetric(BaseMetric):
         metric: 'mAP'.
         eval_mode: '11points' (VOC 2007), the mean of the best precision at recall 0, 0.1, ..., 1; or 'area' (since VOC
             2010), the area under the curve.
+        outfile_prefix: write PREFIX_det_test_CLASS.txt for each class, as the server of VOC takes it: name of the
+            picture, score and corners, which count pixels from 1.
+        format_only: only write these files, no evaluation; the samples need no ground truth.
         collect_device, prefix: see mmengine's BaseMetric.
 
     Source: Everingham et al., The Pascal Visual Object Classes Challenge, section 4.2; corners and names of the figures
@@ -46,8 +50,12 @@ class VOCMetric(BaseMetric):
     default_prefix = 'pascal_voc'
 
     def __init__(self, iou_thrs: float | Sequence[float] = 0.5, metric: str = 'mAP', eval_mode: str = '11points',
-                 collect_device: str = 'cpu', prefix: str | None = None):
+                 collect_device: str = 'cpu', prefix: str | None = None, outfile_prefix: str | None = None,
+                 format_only: bool = False):
         super().__init__(collect_device=collect_device, prefix=prefix)
+        if format_only and outfile_prefix is None:
+            raise UserError('VOCMetric(format_only=True) needs outfile_prefix: where the result files go')
+        self.outfile_prefix, self.format_only = outfile_prefix, format_only
         if metric != 'mAP':
             raise UserError(f"VOCMetric knows metric='mAP', not {metric!r}")
         if eval_mode not in USUAL_MODES.values():
@@ -59,15 +67,15 @@ class VOCMetric(BaseMetric):
         """Keep the predictions and the ground truth of a batch."""
         for sample in data_samples:
             known, ignored = sample.get('gt_instances', {}), sample.get('ignored_instances', {})
-            if 'bboxes' not in known or 'labels' not in known:
+            if not self.format_only and ('bboxes' not in known or 'labels' not in known):
                 raise UserError('VOCMetric has no ground truth: add LoadAnnotations(with_bbox=True) behind Resize to '
                                 'the test pipeline')
             result = dict(name=(sample.get('img_id'), sample.get('img_path')))
             for kind, fields, instances in (('gt', ('bboxes', 'labels'), known),
                                             ('ignored', ('bboxes', 'labels'), ignored),
                                             ('pred', ('bboxes', 'labels', 'scores'), sample['pred_instances'])):
-                for field in fields:
-                    result[f'{kind}_{field}'] = instances[field].cpu().numpy()
+                result.update({f'{kind}_{field}': instances[field].cpu().numpy()
+                               for field in fields if field in instances})
             self.results.append(result)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
@@ -81,6 +89,10 @@ class VOCMetric(BaseMetric):
         classes = meta.get('classes')
         if classes is None:
             raise UserError("VOCMetric needs the names of the classes: the data set's metainfo has no 'classes'")
+        if self.outfile_prefix is not None:
+            self._write(images, classes)
+        if self.format_only:
+            return {}
         matches = [match_class(images, label) for label in range(len(classes))]
         figures = {}
         for iou in self.iou_thrs:
@@ -94,6 +106,15 @@ class VOCMetric(BaseMetric):
                 [['class', 'objects', 'detections', 'recall', 'AP'], *rows]).table, 'current')
         mean = sum(figures.values()) / len(figures)
         return {'mAP': mean, **{name: round(value, 3) for name, value in figures.items()}}
+
+    def _write(self, images: Sequence[dict], classes: Sequence[str]) -> None:
+        Path(str(self.outfile_prefix)).parent.mkdir(parents=True, exist_ok=True)
+        for label, name in enumerate(classes):
+            lines = [f'{Path(image["name"][1]).stem} {score:.6f} ' + ' '.join(f'{side + 1:.1f}' for side in box) + '\n'
+                     for image in images for box, score, own in zip(
+                         image['pred_bboxes'], image['pred_scores'], image['pred_labels'], strict=True) if own == label]
+            Path(f'{self.outfile_prefix}_det_test_{name}.txt').write_text(''.join(lines))
+        print_log(f'results written to {self.outfile_prefix}_det_test_*.txt', 'current')
 
 
 def match_class(images: Sequence[dict], label: int) -> Matches:

@@ -1,7 +1,10 @@
+from collections import Counter
+
 import pytest
 from mmengine.dataset import DefaultSampler
 
-from mmdet.datasets import AspectRatioBatchSampler
+from mmdet.datasets import AspectRatioBatchSampler, ClassAwareSampler, samplers
+from mmdet.errors import UserError
 from mmdet.registry import DATA_SAMPLERS
 
 
@@ -40,3 +43,36 @@ def test_is_registered():
     built = DATA_SAMPLERS.build(dict(type='AspectRatioBatchSampler', batch_size=2,
                                      sampler=DefaultSampler(Sizes(3), shuffle=False)))
     assert isinstance(built, AspectRatioBatchSampler)
+
+
+class Labels:
+    """20 images: label 0 in all, 1 in every fifth, 2 in the last."""
+    labels = [[0] + [1] * (i % 5 == 0) + [2] * (i == 19) for i in range(20)]
+
+    def __len__(self):
+        return len(self.labels)
+
+    def get_cat_ids(self, i):
+        return self.labels[i]
+
+
+def test_classes_take_turns(monkeypatch):
+    sampler = ClassAwareSampler(Labels(), seed=3)
+    order = list(sampler)
+    assert len(order) == len(sampler) == 20 and list(sampler) == order
+    # of each three one has label 2, which is in image 19 alone; those of label 1 come in turn
+    assert all(19 in order[i:i + 3] for i in range(0, 18, 3))
+    rare = Counter(i for i in order if i % 5 == 0)
+    assert set(rare) == {0, 5, 10, 15} and rare.total() >= 6
+    sampler.set_epoch(1)
+    assert list(sampler) != order
+    twice = list(ClassAwareSampler(Labels(), seed=3, num_sample_class=2))
+    assert sum(i == j == 19 for i, j in zip(twice[::2], twice[1::2], strict=True)) >= 3
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, 3))
+        parts += list(ClassAwareSampler(Labels(), seed=3))
+    assert parts[:20] == order and len(parts) == 21
+    monkeypatch.setattr(Labels, 'labels', [[]] * 20)
+    with pytest.raises(UserError, match='no image'):
+        ClassAwareSampler(Labels(), seed=3)

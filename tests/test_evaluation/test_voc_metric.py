@@ -82,3 +82,17 @@ def test_mistakes_are_named():
         VOCMetric(eval_mode='11point')
     with pytest.raises(UserError, match='LoadAnnotations'):
         VOCMetric().process({}, [dict(pred_instances={}, gt_instances={})])
+
+
+def test_result_files(tmp_path):
+    metric = VOCMetric(outfile_prefix=str(tmp_path / 'to/comp4'), format_only=True)
+    metric.dataset_meta = dict(classes=('cat', 'dog'))
+    boxes = torch.tensor([[0., 1., 9., 9.], [3.5, 4., 8., 9.]])
+    metric.process({}, [dict(img_id='000004', img_path='JPEGImages/000004.jpg', pred_instances=dict(
+        bboxes=boxes, scores=torch.tensor([.75, .5]), labels=torch.tensor([1, 1])))])  # no ground truth
+    assert metric.compute_metrics(metric.results) == {}
+    assert (tmp_path / 'to/comp4_det_test_dog.txt').read_text() == (
+        '000004 0.750000 1.0 2.0 10.0 10.0\n000004 0.500000 4.5 5.0 9.0 10.0\n')
+    assert (tmp_path / 'to/comp4_det_test_cat.txt').read_text() == ''
+    with pytest.raises(UserError, match='outfile_prefix'):
+        VOCMetric(format_only=True)
