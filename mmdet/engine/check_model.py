@@ -13,6 +13,8 @@ def check_model(model: Any) -> None:
         return
     backbone, neck, rpn, heads, pixels = (_dict(model, name) for name in (
         'backbone', 'neck', 'rpn_head', 'roi_head', 'data_preprocessor'))
+    if isinstance(model.get('neck'), (list, tuple)):  # the first makes the levels, the others refine them
+        neck = next((part for part in model['neck'] if isinstance(part, dict)), {})
     for name in ('mean', 'std'):
         values = pixels.get(name)
         if values is not None and len(values) != 3:
