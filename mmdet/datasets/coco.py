@@ -1,6 +1,7 @@
 """CocoDataset: COCO-format instance annotations."""
 import itertools
 import logging
+import os.path as osp
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from .classes import class_names, labels_by_name, one_id_a_name, shown_names
 from .coco_classes import COCO_CLASSES, COCO_PALETTE
 from .coco_images import CocoImages
 from .learnable import learnable_objects
+from .proposals import ProposalFile
 
 
 @DATASETS.register_module()
@@ -31,6 +33,7 @@ class CocoDataset(BaseDataset):
 
     Args:
         backend_args: how mmengine.fileio reads `ann_file`.
+        proposal_file: see ProposalFile; relative to data_root. Its boxes are `proposals` of what a pipeline gets.
         ann_file, metainfo, args, kwargs: those of mmengine.dataset.BaseDataset, among them data_root,
             data_prefix=dict(img=folder), filter_cfg=dict(filter_empty_gt=bool, min_size=pixels), pipeline, test_mode.
 
@@ -41,10 +44,12 @@ class CocoDataset(BaseDataset):
     USUAL_METAINFO = METAINFO  # gives way to the names of a file that are not among its classes
     CROWDS_COUNT = True  # an image of crowds alone is not empty for filter_cfg.filter_empty_gt
     _fully_initialized: bool = False
+    _proposals: ProposalFile | None = None
 
     def __init__(self, ann_file: str = '', metainfo: Mapping | None = None, *args: Any,
-                 backend_args: dict | None = None, **kwargs: Any):
+                 backend_args: dict | None = None, proposal_file: str | None = None, **kwargs: Any):
         self.backend_args = backend_args
+        self.proposal_file = proposal_file
         self._classes_given = 'classes' in (metainfo or {}) or self.METAINFO is not self.USUAL_METAINFO
         super().__init__(ann_file, metainfo, *args, **kwargs)
 
@@ -68,18 +73,30 @@ class CocoDataset(BaseDataset):
         overridden = any(getattr(type(self), name) is not getattr(CocoDataset, name)
                          for name in ('load_data_list', 'filter_data'))
         if self._fully_initialized or overridden:  # a subclass may change the dicts, so it gets all of them
-            return super().full_init()
+            super().full_init()
+            return self._read_proposals()
         self.serialize_data = False  # the table behind CocoImages is shared as it is
         self.data_list: Sequence[dict] = self._read_images()
         self.data_list = self.filter_data()
         if self._indices is not None:
             self.data_list = self._get_unserialized_subset(self._indices)
         self._fully_initialized = True
+        self._read_proposals()
+
+    def _read_proposals(self) -> None:
+        if self.proposal_file is not None and self._proposals is None:
+            path = osp.join(self.data_root or '', self.proposal_file)
+            self._proposals = ProposalFile(path, self.backend_args)
+            self._proposals.check(self.data_list.paths() if isinstance(self.data_list, CocoImages) else ())
 
     def get_data_info(self, idx: int) -> dict:
-        if not isinstance(self.data_list, CocoImages):
-            return super().get_data_info(idx)
-        return dict(self.data_list[idx], sample_idx=idx if idx >= 0 else len(self) + idx)
+        if isinstance(self.data_list, CocoImages):
+            info = dict(self.data_list[idx], sample_idx=idx if idx >= 0 else len(self) + idx)
+        else:
+            info = super().get_data_info(idx)
+        if self._proposals is not None:
+            info['proposals'] = self._proposals.of(info['img_path'])
+        return info
 
     def _get_unserialized_subset(self, indices: Sequence[int] | int) -> Sequence[dict]:
         if isinstance(self.data_list, CocoImages) and isinstance(indices, Sequence):

@@ -1,6 +1,6 @@
 """The images of a CocoDataset, as dicts that are made when they are asked for."""
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 import numpy as np
@@ -59,6 +59,10 @@ class CocoImages(Sequence):
         """Labels of the instances of one image."""
         objects = self.table.objects(self.positions[index])
         return self.labels[self.table.category[objects[self.kept[objects]]]].tolist()
+
+    def paths(self) -> Iterator[str]:
+        """img_path of each image."""
+        return map(self._path, self.positions.tolist())
 
     def _path(self, i: int) -> str:
         path = osp.join(self.folder, self.table.file_name(i))

@@ -124,10 +124,11 @@ def coco_names(evaluator: dict) -> list[str]:
     """Names of the figures that a CocoMetric of this config gives."""
     metrics, prefix = evaluator.get('metric', 'bbox'), evaluator.get('prefix') or 'coco'
     limits = evaluator.get('proposal_nums') or (100, 300, 1000)
+    proposals = ('proposal', 'proposal_fast')
     precisions = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
     recalls = [f'AR@{limit}' for limit in limits] + [f'AR_{area}@{limits[-1]}' for area in 'sml']
     names = []
     for metric in [metrics] if isinstance(metrics, str) else metrics:
-        items = evaluator.get('metric_items') or (recalls if metric == 'proposal' else precisions)
-        names += [f'{prefix}/{item}' if metric == 'proposal' else f'{prefix}/{metric}_{item}' for item in items]
+        items = evaluator.get('metric_items') or (recalls if metric in proposals else precisions)
+        names += [f'{prefix}/{item}' if metric in proposals else f'{prefix}/{metric}_{item}' for item in items]
     return names

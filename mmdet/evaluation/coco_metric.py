@@ -20,8 +20,9 @@ from mmdet.structures.mask import PastedMasks, checked_rles
 
 from .coco_evaluation import AREAS, GroundTruth, average_precision, average_recall, coco_index, evaluate_coco
 from .ground_truth import seen_in_file, seen_in_samples
+from .recall import fast_recall
 
-_METRICS = ('bbox', 'segm', 'proposal')
+_METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 
 
 @METRICS.register_module()
@@ -30,11 +31,11 @@ class CocoMetric(BaseMetric):
 
     Args:
         ann_file: COCO-format ground truth; without it the `instances` in the samples' metainfo are the ground truth.
-        metric: 'bbox', 'segm', 'proposal' or a list of them.
+        metric: 'bbox', 'segm', 'proposal', 'proposal_fast' (AR without classes and sizes) or a list of them.
         classwise: also print a table of the classes, and report {class}_precision (segm_{class}_precision).
         proposal_nums: limits of detections an image; AP is taken at 100 where it is among them.
         iou_thrs: IoU thresholds; by default 0.5, 0.55, ..., 0.95.
-        metric_items: figures to report; by default the six APs (for 'proposal' the ARs).
+        metric_items: figures to report; by default the six APs (for proposals the ARs).
         format_only: only write the result files, no evaluation.
         outfile_prefix: write PREFIX.bbox.json and PREFIX.segm.json, in COCO's result format.
         backend_args: how mmengine.fileio reads ann_file.
@@ -116,6 +117,11 @@ class CocoMetric(BaseMetric):
         numbers = {name: truth.category_ids[id_of_name[name]] for name in classes if name in id_of_name}
         figures, rows, evaluations = {}, [], {}
         for metric in self.metrics:
+            if metric == 'proposal_fast':
+                values = fast_recall(seen, self.proposal_nums, self.iou_thrs)
+                rows.append((metric, values))
+                figures.update(values)
+                continue
             if detections and metric == 'segm' and 'segmentation' not in detections[0]:
                 raise UserError("CocoMetric(metric='segm') needs masks; the model predicts none: use metric='bbox'")
             evaluation = self._evaluate(truth, detections, metric, catIds=list(numbers.values()),

@@ -26,7 +26,7 @@ def test_positives_of_every_object_alike():
     for _ in range(5):
         positive, negative = drawn(sampler(matched, None, None))
         counts = torch.bincount(matched[0, positive]).tolist()
-        assert sum(counts) == 16 and min(counts[0], counts[1]) >= 4 and max(counts) <= 9  # 6 of each, and filled
+        assert sum(counts) == 16 and min(counts[0], counts[1]) >= 4 and max(counts) <= 9  # 16 / 3, filled
         assert len(negative) == 16 and all(matched[0, i] == BACKGROUND for i in negative)
     few = matched.clone()
     few[0, :145] = BACKGROUND

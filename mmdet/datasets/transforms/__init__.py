@@ -24,11 +24,12 @@ from .loading import LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
 from .mosaic import MixUp, Mosaic
 from .pad import Pad
 from .photometric import PhotoMetricDistortion
+from .proposals import LoadProposals, ProposalBroadcaster
 from .resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize
 
 __all__ = ['Albu', 'AutoAugment', 'AutoContrast', 'Brightness', 'Color', 'Contrast', 'CopyPaste', 'Corrupt', 'CutOut',
            'Equalize', 'Expand', 'FilterAnnotations', 'FixShapeResize', 'Invert', 'LoadAnnotations',
-           'LoadImageFromFile', 'LoadImageFromNDArray', 'MinIoURandomCrop', 'MixUp', 'Mosaic', 'PackDetInputs', 'Pad',
-           'PhotoMetricDistortion', 'Posterize', 'RandAugment', 'RandomAffine', 'RandomChoiceResize', 'RandomCrop',
-           'RandomFlip', 'RandomResize', 'Resize', 'Rotate', 'Sharpness', 'ShearX', 'ShearY', 'Solarize',
-           'SolarizeAdd', 'TranslateX', 'TranslateY']
+           'LoadImageFromFile', 'LoadImageFromNDArray', 'LoadProposals', 'MinIoURandomCrop', 'MixUp', 'Mosaic',
+           'PackDetInputs', 'Pad', 'PhotoMetricDistortion', 'Posterize', 'ProposalBroadcaster', 'RandAugment',
+           'RandomAffine', 'RandomChoiceResize', 'RandomCrop', 'RandomFlip', 'RandomResize', 'Resize', 'Rotate',
+           'Sharpness', 'ShearX', 'ShearY', 'Solarize', 'SolarizeAdd', 'TranslateX', 'TranslateY']

@@ -35,6 +35,9 @@ class PackDetInputs(BaseTransform):
         ignored = results.get('gt_ignore_flags', np.zeros(len(next(iter(fields.values()), ())), bool))
         sample.gt_instances = _pick(fields, ~ignored)
         sample.ignored_instances = _pick(fields, ignored)
+        if 'proposals' in results:
+            boxes, scores = (torch.from_numpy(results[key]) for key in ('proposals', 'proposals_scores'))
+            sample.proposals = InstanceData(bboxes=boxes, scores=scores)
         return dict(inputs=inputs, data_samples=sample)
 
 
