@@ -90,9 +90,13 @@ def multiscale_roi_align(features: Sequence[Tensor], rois: Tensor, levels: Tenso
         if feature.device != rois.device:
             raise ValueError(f'roi_align: features are on {feature.device}, rois on {rois.device}')
     if rois.device.type == 'cpu' and not torch.compiler.is_compiling():
-        _check_indices('image index', rois[:, 0], len(first))
-        if levels is not None:
-            _check_indices('level', levels, len(features))
+        for name, values, count in (('image index', rois[:, 0], len(first)), ('level', levels, len(features))):
+            if values is None or not len(values):
+                continue
+            least, most = map(float, values.aminmax())
+            if not 0 <= least <= most < count:
+                wrong = int((~((values >= 0) & (values < count))).nonzero()[0])
+                raise ValueError(f'roi_align: RoI {wrong} has {name} {values[wrong].item()}, but there are {count}')
     rois = rois.to(torch.float64 if first.dtype == torch.float64 else torch.float32)
     if math.isnan(sum(scales)):
         raise ValueError(f'roi_align: spatial_scales hold NaN: {scales}')
@@ -116,14 +120,6 @@ def select_rois(real: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor | None
     if real.device.type == 'cpu':
         return real.nonzero()[:, 0], None
     return candidates, real[candidates]
-
-
-def _check_indices(name, values, count):
-    if len(values):
-        least, most = map(float, values.aminmax())
-        if not 0 <= least <= most < count:
-            wrong = int((~((values >= 0) & (values < count))).nonzero()[0])
-            raise ValueError(f'roi_align: RoI {wrong} has {name} {values[wrong].item()}, but there are {count}')
 
 
 def _slow(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):
