@@ -12,6 +12,8 @@ from torch.utils.data import BatchSampler, Sampler
 from mmdet.errors import UserError
 from mmdet.registry import DATA_SAMPLERS
 
+__path__: list[str] = []  # mmdetection's is a package, whose modules mmdet/import_paths.py finds
+
 
 @DATA_SAMPLERS.register_module()
 class AspectRatioBatchSampler(BatchSampler):

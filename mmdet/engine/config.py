@@ -21,6 +21,8 @@ def read_config(path: str, options: dict | None = None) -> Config:
         raise UserError(f'config {path} ends the program (sys.exit)') from None
     except Exception as error:  # a config is a program: anything may go wrong in it
         raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    if getattr(cfg, '_imported_names', None):
+        cfg = Config(_named(cfg.to_dict()), cfg_text=cfg.text, filename=cfg.filename)
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'config {path} has no `model`; is it one of the parts that configs are made of?'
                         if 'model' not in cfg else f'config {path}: model is {cfg.model!r:.80}, not a dict')
@@ -42,6 +44,18 @@ def read_config(path: str, options: dict | None = None) -> Config:
         raise UserError(f'--cfg-options makes model {cfg.model!r:.80}, which must be a dict')
     cfg._cfg_dict.setdefault('default_scope', 'mmdet')
     return cfg
+
+
+def _named(node: Any) -> Any:
+    """`node` of a config that imports its types, with the short, registered names that other configs have."""
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(_named, node))
+    if not isinstance(node, dict):
+        return node
+    named = {key: _named(value) for key, value in node.items()}
+    if isinstance(kind := named.get('type'), str) and kind.startswith(('mmdet.', 'mmcv.', 'mmengine.', 'torch.')):
+        named['type'] = kind.rpartition('.')[2]
+    return named
 
 
 def import_named_modules(cfg: Config) -> None:

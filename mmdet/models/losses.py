@@ -1,13 +1,18 @@
 """Losses over rows, some of them padding: sum(weight * loss) / avg_factor, in float32."""
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdet.errors import UserError
+from mmdet.import_paths import elsewhere
 from mmdet.registry import MODELS
+
+__path__: list[str] = []  # mmdetection's is a package, whose modules mmdet/import_paths.py finds
+__getattr__ = partial(elsewhere, __name__)
 
 
 def weighted_mean(loss: Tensor, weight: Tensor | None, avg_factor: float | Tensor | None) -> Tensor:

@@ -1,7 +1,9 @@
 """What users of mmdetection 3.x look for here."""
 import importlib
 
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.registry import DefaultScope
+from torch import Tensor
 
 from .type_aliases import (
     ConfigType,
@@ -29,5 +31,21 @@ def register_all_modules(init_default_scope: bool = True) -> None:
             DefaultScope.get_instance('mmdet', scope_name='mmdet')
 
 
+def setup_cache_size_limit_of_dynamo() -> None:
+    """What mmdetection's tools call: as many shapes of a part as it compiles there."""
+    from torch import _dynamo
+    _dynamo.config.cache_size_limit = 4
+
+
+def reduce_mean(tensor: Tensor) -> Tensor:
+    """The mean of the processes' tensors, each of which gets it."""
+    if get_world_size() == 1:
+        return tensor
+    tensor = tensor.clone()
+    all_reduce(tensor.div_(get_world_size()))
+    return tensor
+
+
 __all__ = ['ConfigType', 'InstanceList', 'MultiConfig', 'OptConfigType', 'OptInstanceList', 'OptMultiConfig',
-           'OptPixelList', 'PixelList', 'RangeType', 'register_all_modules']
+           'OptPixelList', 'PixelList', 'RangeType', 'reduce_mean', 'register_all_modules',
+           'setup_cache_size_limit_of_dynamo']

@@ -13,12 +13,12 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from cases import CASES, model_config, proposals  # noqa: E402
 from fill_weights import fill  # noqa: E402
-from mmdet.structures.bbox import HorizontalBoxes  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
 from scene import small_scene  # noqa: E402
 
 from mmdet.registry import MODELS  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
+from mmdet.structures.bbox import HorizontalBoxes  # noqa: E402
 from mmdet.structures.mask import BitmapMasks  # noqa: E402
 from mmdet.utils import register_all_modules  # noqa: E402
 

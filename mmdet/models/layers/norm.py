@@ -14,9 +14,11 @@ from .group_norm import GN
 from .sync_bn import SyncBN
 
 # MMSyncBN: mmcv's name of one that takes batches without rows, as this one does. LN: of tokens (..., C), as mmcv's; of
-# an image's channels and positions together it is GN with num_groups=1.
+# an image's channels and positions together it is GN with num_groups=1. The last three: of configs that import their
+# types.
 for _name, _cls in dict(BN=BN, BN1d=nn.BatchNorm1d, BN2d=BN, FrozenBN=FrozenBN, SyncBN=SyncBN,
-                        MMSyncBN=SyncBN, CBN=CBN, GN=GN, LN=nn.LayerNorm, IN=nn.InstanceNorm2d).items():
+                        MMSyncBN=SyncBN, CBN=CBN, GN=GN, LN=nn.LayerNorm, IN=nn.InstanceNorm2d, BatchNorm2d=BN,
+                        SyncBatchNorm=SyncBN, GroupNorm=GN).items():
     MODELS.register_module(_name, module=_cls)
 
 _NORM_BASES = (_NormBase, nn.GroupNorm, nn.LayerNorm)

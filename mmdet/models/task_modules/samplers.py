@@ -15,6 +15,7 @@ from mmdet.structures import GroundTruth, box_iou
 
 from .matching import BACKGROUND, RandomSampler
 
+__path__: list[str] = []  # mmdetection's is a package, whose modules mmdet/import_paths.py finds
 Losses = Callable[[], Tensor] | None
 
 
