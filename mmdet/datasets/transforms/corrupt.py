@@ -1,4 +1,10 @@
 """Corrupted images."""
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -13,17 +19,35 @@ class Corrupt(BaseTransform):
     Args:
         corruption: its name, such as 'gaussian_noise'.
         severity: 1..5.
+
+    Raises:
+        ValueError: imagecorruptions is not installed. What it cannot do with this NumPy (fog with 2.0) shows when
+            the transform is built.
     """
 
     def __init__(self, corruption: str, severity: int = 1):
-        try:
-            from imagecorruptions import corrupt
-        except ImportError as error:
-            raise UserError(f"the transform Corrupt needs imagecorruptions ({error}): pip install "
-                            "'mmdet-norms[corrupt]'") from None
-        self.corrupt, self.corruption, self.severity = corrupt, corruption, severity
+        self.corruption, self.severity = corruption, severity
+        self.transform(dict(img=np.zeros((64, 64, 3), np.uint8)))
 
     def transform(self, results: dict) -> dict:
-        results['img'] = self.corrupt(results['img'].astype(np.uint8), corruption_name=self.corruption,
-                                      severity=self.severity)
+        results['img'] = _package_function()(results['img'].astype(np.uint8), corruption_name=self.corruption,
+                                             severity=self.severity)
         return results
+
+
+def _package_function() -> Callable:
+    """imagecorruptions.corrupt. The package finds its pictures of frost by a module that setuptools 82 has no more."""
+    def file_of(package: str, path: str) -> str:
+        return str(Path(str(sys.modules[package].__file__)).parent / path)
+    stand_in: Any = ModuleType('pkg_resources')
+    stand_in.resource_filename = file_of
+    missing = sys.modules.setdefault('pkg_resources', stand_in) is stand_in
+    try:
+        from imagecorruptions import corrupt
+    except ImportError as error:
+        raise UserError(f"the transform Corrupt needs imagecorruptions ({error}): pip install 'mmdet-norms[corrupt]'"
+                        ) from None
+    finally:
+        if missing:
+            del sys.modules['pkg_resources']
+    return corrupt

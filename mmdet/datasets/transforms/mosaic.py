@@ -84,7 +84,7 @@ class MixUp(BaseTransform):
             return results
         image, (height, width) = results['img'], results['img'].shape[:2]
         _fit(other, *self.img_scale)
-        second = mmcv.impad(other['img'], shape=self.img_scale[::-1], pad_val=self.pad_val)
+        second = mmcv.impad(other['img'], shape=self.img_scale[::-1], pad_val=(self.pad_val,) * 3)
         factor = np.random.uniform(*self.ratio_range)
         second = mmcv.imresize(second, tuple(int(side * factor) for side in self.img_scale))
         h, w = second.shape[:2]

@@ -103,3 +103,35 @@ def test_images_without_objects():
         others = [empty(kind) for _ in range(images - 1)]
         results = TRANSFORMS.build(config)(dict(empty(kind), mix_results=others))
         assert results is None or len(results['gt_bboxes']) == len(results['gt_masks']) == 0, config
+
+
+def test_mix_up_by_hand():
+    """A second image of 40 x 30 in the upper left corner; around it the padding is the other half."""
+    results, other = drawn(0, 'bitmap'), drawn(1, 'bitmap')
+    first = results['img'].astype(int)
+    mix = TRANSFORMS.build(dict(type='MixUp', img_scale=(40, 40), ratio_range=(1, 1), flip_ratio=1., pad_val=114.))
+    image = mix(dict(results, mix_results=[other]))['img']
+    assert (image[30:] == (first[30:] + 114) // 2).all() and (image[:30, 40:] == (first[:30, 40:] + 114) // 2).all()
+    assert not (image[:30, :40] == (first[:30, :40] + 114) // 2).all()
+
+
+@pytest.mark.parametrize('name, level, expected', [
+    ('Invert', 0, [255, 155, 55]), ('Solarize', 5, [0, 100, 55]), ('SolarizeAdd', 10, [110, 210, 200]),
+    ('Posterize', 10, [0, 96, 192]), ('Brightness', 0, [0, 10, 20]), ('Color', 0, None)])
+def test_colours_by_hand(name, level, expected):
+    image = np.full((2, 2, 3), [0, 100, 200], np.uint8)
+    changed = TRANSFORMS.build(dict(type=name, level=level))(dict(img=image))['img']
+    # of Color a tenth is left; the rest is gray, 0.114 blue + 0.587 green + 0.299 red
+    wanted = [.9 * (58.7 + 59.8) + .1 * value for value in (0, 100, 200)] if name == 'Color' else expected
+    assert changed.dtype == np.uint8 and np.abs(changed - np.array(wanted)).max() <= 1
+
+
+def test_augmentations_are_drawn():
+    drawn_ones = set()
+    for policy, seed in itertools.product(('RandAugment', 'AutoAugment'), range(12)):
+        transform = TRANSFORMS.build(dict(type=policy))
+        np.random.seed(seed)
+        results = transform(drawn(0, 'polygon'))
+        drawn_ones.add(results['img'].tobytes())
+        assert len(results['gt_bboxes']) == len(results['gt_masks']) == len(results['gt_bboxes_labels'])
+    assert len(drawn_ones) > 12
