@@ -21,7 +21,7 @@ def check_model(model: Any) -> None:
             raise UserError(f'model.data_preprocessor.{name} is {values}, but must be 3 numbers, one a channel')
     depth = backbone.get('depth')
     levels = backbone.get('out_indices', (0, 1, 2, 3)) if backbone.get('type') == 'ResNet' else ()
-    if not neck and len(levels) > 1 and rpn.get('type') == 'RPNHead':
+    if not model.get('neck') and len(levels) > 1 and rpn.get('type') == 'RPNHead':
         raise UserError(f'model.neck is None, but model.backbone.out_indices asks for {len(levels)} levels, each of '
                         'other channels: a neck such as FPN makes them alike')
     if backbone.get('type') == 'ResNet' and neck.get('type') == 'FPN' and depth in (18, 34, 50, 101, 152):

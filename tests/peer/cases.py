@@ -7,9 +7,9 @@ from mmengine.config import Config, ConfigDict
 
 MODELS = Path(__file__).parents[2] / 'configs/_base_/models'
 WIDTHS = {2048: 128, 1024: 64, 512: 32, 256: 32}
-C4 = {'backbone.base_channels': 64, 'rpn_head.in_channels': 256, 'rpn_head.feat_channels': 32,
-      'roi_head.shared_head.depth': 18, 'roi_head.bbox_roi_extractor.out_channels': 256,
-      'roi_head.bbox_head.in_channels': 512}
+C4 = {'rpn_head.in_channels': 64, 'roi_head.shared_head.depth': 18, 'roi_head.shared_head.stage': 1,
+      'roi_head.shared_head.init_cfg': None, 'roi_head.bbox_roi_extractor.out_channels': 64,
+      'roi_head.bbox_head.in_channels': 128, 'data_preprocessor.std': [58., 57., 57.]}
 BY_CLASS = {f'roi_head.bbox_head.{i}.reg_class_agnostic': False for i in range(3)}
 # Name of a case: file of configs/_base_/models, options.
 CASES = dict(

@@ -65,4 +65,4 @@ def losses(model, images, targets, masks=True):
 
 
 def total(losses):
-    return sum(value for name, value in losses.items() if name.startswith('loss'))
+    return sum(value for name, value in losses.items() if 'loss' in name)

@@ -1,4 +1,7 @@
 """A training step on CUDA waits for the device nowhere and its shapes are fixed, so that a CUDA graph can hold it."""
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from fake_cuda import Transfers, backward, fake, move
@@ -7,7 +10,10 @@ from scene import scene, small_scene
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
-from mmdet import ops
+sys.path.append(str(Path(__file__).parents[1] / 'peer'))
+from cases import model_config  # noqa: E402
+
+from mmdet import ops  # noqa: E402
 from mmdet.ops.extension import SERVED
 from mmdet.registry import MODELS
 
@@ -71,6 +77,20 @@ def test_mask_rcnn(norm_cfg, dtype, our_operators):
 
 def test_faster_rcnn(our_operators):
     assert not waits(faster_rcnn())
+
+
+@pytest.mark.parametrize('case', ['cascade_mask', 'c4', 'dynamic'])
+def test_the_family(case, our_operators):
+    """C4 with hard examples, Dynamic R-CNN with Libra's samplers."""
+    cfg = model_config(case)
+    if case == 'c4':
+        cfg.train_cfg.rcnn.sampler.update(type='OHEMSampler', num=24)
+    if case == 'dynamic':
+        cfg.train_cfg.rcnn.dynamic_rcnn.update_iter_interval = 100
+        cfg.train_cfg.rcnn.sampler = dict(
+            type='CombinedSampler', num=24, pos_fraction=0.25, pos_sampler=dict(type='InstanceBalancedPosSampler'),
+            neg_sampler=dict(type='IoUBalancedNegSampler', num_bins=3))
+    assert not waits(MODELS.build(cfg))
 
 
 def test_optimizer(our_operators):

@@ -48,7 +48,7 @@ class DynamicRoIHead(StandardRoIHead):
         size = target[:, :2].abs().mean(dim=1).masked_fill(~positive, torch.inf).sort().values
         place = positive.sum().clamp(max=self.cfg['beta_topk'] * len(proposals)) - 1
         none = size.new_full((1,), torch.nan)  # no positives
-        self.betas.append(torch.cat([none, size])[place + 1])
+        self.betas.append(torch.cat([none, size]).index_select(0, (place + 1)[None])[0])
         return sample
 
     def loss(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, gt: GroundTruth,
