@@ -79,18 +79,17 @@ def test_faster_rcnn(our_operators):
     assert not waits(faster_rcnn())
 
 
-@pytest.mark.parametrize('case', ['cascade_mask', 'c4', 'dynamic'])
-def test_the_family(case, our_operators):
-    """C4 with hard examples, Dynamic R-CNN with Libra's samplers."""
-    cfg = model_config(case)
-    if case == 'c4':
-        cfg.train_cfg.rcnn.sampler.update(type='OHEMSampler', num=24)
-    if case == 'dynamic':
-        cfg.train_cfg.rcnn.dynamic_rcnn.update_iter_interval = 100
-        cfg.train_cfg.rcnn.sampler = dict(
-            type='CombinedSampler', num=24, pos_fraction=0.25, pos_sampler=dict(type='InstanceBalancedPosSampler'),
-            neg_sampler=dict(type='IoUBalancedNegSampler', num_bins=3))
-    assert not waits(MODELS.build(cfg))
+def test_cascade_and_dynamic_rcnn_with_samplers_that_prefer(our_operators):
+    cascade, dynamic = model_config('cascade_mask'), model_config('dynamic')
+    del cascade.roi_head['mask_head'], cascade.roi_head['mask_roi_extractor']
+    cascade.roi_head.update(num_stages=2, stage_loss_weights=[1, 0.5], bbox_head=cascade.roi_head.bbox_head[:2])
+    cascade.train_cfg.rcnn = cascade.train_cfg.rcnn[:2]
+    cascade.train_cfg.rcnn[1].sampler.update(type='OHEMSampler', num=24)
+    dynamic.train_cfg.rcnn.dynamic_rcnn.update_iter_interval = 100
+    dynamic.train_cfg.rcnn.sampler = dict(
+        type='CombinedSampler', num=24, pos_fraction=0.25, pos_sampler=dict(type='InstanceBalancedPosSampler'),
+        neg_sampler=dict(type='IoUBalancedNegSampler', num_bins=3))
+    assert not waits(MODELS.build(cascade)) and not waits(MODELS.build(dynamic))
 
 
 def test_optimizer(our_operators):
