@@ -39,14 +39,15 @@ def count_costs(detector: nn.Module, height: int, width: int) -> Costs:
     resizing, box decoding and NMS are not. What kernel serves makes no difference.
 
     Args:
-        detector: TwoStageDetector, in evaluation mode.
+        detector: one of mmdet.models.detectors, in evaluation mode.
         height, width: of the padded image in pixels.
     """
     counter = _Counter()
     model: Any = detector
     handles = [handle for name, module in detector.named_modules() for handle in (
         module.register_forward_pre_hook(counter.entering(name)), module.register_forward_hook(counter.leaving))]
-    extractors = {getattr(stage, name) for stage in model.roi_head.stages
+    stages = getattr(getattr(model, 'roi_head', None), 'stages', ())
+    extractors = {getattr(stage, name) for stage in stages
                   for name in ('bbox_roi_extractor', 'mask_roi_extractor') if hasattr(stage, name)}
     for extractor in extractors:
         extractor.forward = partial(counter.roi_align, extractor)
@@ -54,10 +55,11 @@ def count_costs(detector: nn.Module, height: int, width: int) -> Costs:
         with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), counter:
             image = next(detector.parameters()).new_zeros(1, 3, height, width)
             features = model.extract_feat(image)
-            if model.rpn_head is not None:
-                model.rpn_head(features)
+            rpn = getattr(model, 'rpn_head', None) or getattr(model, 'bbox_head', None)
+            if rpn is not None:
+                rpn(features)
             proposals, detections = (image.new_zeros(num, 5) for num in num_rois(model))
-            for stage in model.roi_head.stages:
+            for stage in stages:
                 stage.box_outputs(features, proposals)
                 if stage.mask_head is not None:
                     stage.mask_head(stage.mask_features(features, detections))
@@ -72,7 +74,10 @@ def count_costs(detector: nn.Module, height: int, width: int) -> Costs:
 def num_rois(detector: nn.Module) -> tuple[int, int]:
     """Proposals and detections of an image, as test_cfg limits them; without an RPN 1000 proposals."""
     model: Any = detector
-    proposals = 1000 if model.rpn_head is None else model.rpn_head.test_cfg['max_per_img']
+    rpn = getattr(model, 'rpn_head', None) or getattr(model, 'bbox_head', None)
+    proposals = 1000 if rpn is None else rpn.test_cfg['max_per_img']
+    if not hasattr(model, 'roi_head'):
+        return proposals, 0
     detections = model.roi_head.test_cfg['max_per_img']
     return proposals, detections if detections >= 0 else proposals
 

@@ -104,6 +104,7 @@ def test_whoever_asks_for_a_head_knows_a_cascade():
     costs = count_costs(model, 64, 64)
     assert costs.under('roi_head.bbox_head.0').flops == costs.under('roi_head.bbox_head.2').flops > 0
     assert costs.under('roi_head.mask_roi_extractor.1').flops > 0
+    assert count_costs(MODELS.build(model_config('rpn')), 64, 64).under('bbox_head').flops > 0
     with pytest.raises(ValueError, match='CascadeRoIHead has stages of its own'):
         check_parts(model)
     with pytest.raises(ValueError, match=r'roi_head.bbox_head.0.num_classes is 80, .* 2 classes'):

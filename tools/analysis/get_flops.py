@@ -36,7 +36,7 @@ def main():
     from mmdet.engine.check_config import check_config
     from mmdet.engine.config import read_config
     from mmdet.engine.norm_option import apply_norm
-    from mmdet.models.detectors import TwoStageDetector
+    from mmdet.models.detectors import BaseDetector
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
     register_all_modules()
@@ -45,8 +45,9 @@ def main():
         apply_norm(cfg, args.norm)
     check_config(cfg)
     detector = MODELS.build(cfg.model).eval()
-    if not isinstance(detector, TwoStageDetector):
-        raise UserError(f'{args.config}: what a {cfg.model.type} costs is not known, only Faster and Mask R-CNN')
+    if not isinstance(detector, BaseDetector):
+        raise UserError(f'{args.config}: what a {cfg.model.type} costs is not known, only Fast, Faster, Mask and '
+                        'Cascade R-CNN and RPN')
     divisor = detector.data_preprocessor.pad_size_divisor
     padded = [-(-side // divisor) * divisor for side in (height, width)]
     costs = count_costs(detector, *padded)
@@ -62,7 +63,8 @@ def main():
     table.justify_columns = dict.fromkeys(range(1, 5), 'right')
     print(table.table)
     proposals, detections = num_rois(detector)
-    print(f'{proposals} proposals' + f', {detections} masks' * (detector.roi_head.mask_head is not None) +
+    with_masks = getattr(getattr(detector, 'roi_head', None), 'mask_head', None) is not None
+    print(f'{proposals} proposals' + f', {detections} masks' * with_masks +
           '. 1 MAC is 2 FLOPs; mmdetection prints MACs under the name FLOPs')
 
 
