@@ -69,7 +69,7 @@ class CityScapesMetric(BaseMetric):
             listed = self.folder / f'{picture.stem}_pred.txt'
             if listed.exists():  # of an earlier evaluation
                 for line in listed.read_text().splitlines():
-                    (self.folder / line.split()[0]).unlink(missing_ok=True)
+                    (self.folder / Path(line.partition(' ')[0]).name).unlink(missing_ok=True)
             lines = []
             for i, (rle, label, score) in enumerate(zip(encode_masks(predictions['masks']),
                                                         predictions['labels'].tolist(),
