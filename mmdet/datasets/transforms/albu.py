@@ -35,7 +35,6 @@ class Albu(BaseTransform):
         except ImportError as error:
             raise UserError(f"the transform Albu needs albumentations ({error}): pip install 'mmdet-norms[albu]'"
                             ) from None
-        self.albumentations = albumentations
         params = dict(bbox_params or {})
         if params.get('format', 'pascal_voc') != 'pascal_voc':
             raise UserError(f"bbox_params.format of Albu is {params['format']!r}; boxes here are 'pascal_voc'")
@@ -43,20 +42,9 @@ class Albu(BaseTransform):
             params.pop(key, None)
         params['format'] = 'pascal_voc'
         self.augment = albumentations.Compose(
-            [self._build(step) for step in transforms],
+            [_build(albumentations, step) for step in transforms],
             bbox_params=albumentations.BboxParams(**params, label_fields=['positions']))
         self.skip_img_without_anno = skip_img_without_anno
-
-    def _build(self, step: dict) -> Any:
-        args = {key: [self._build(part) for part in value] if key == 'transforms' else value
-                for key, value in step.items() if key != 'type'}
-        kind = step['type']
-        if kind == 'JpegCompression' and not hasattr(self.albumentations, kind):  # its name until albumentations 1.4
-            kind = 'ImageCompression'
-            args['quality_range'] = (args.pop('quality_lower', 99), args.pop('quality_upper', 100))
-        if not hasattr(self.albumentations, kind):
-            raise UserError(f'albumentations {self.albumentations.__version__} has no transform {kind!r} (Albu)')
-        return getattr(self.albumentations, kind)(**args)
 
     def transform(self, results: dict) -> dict | None:
         height, width = results['img'].shape[:2]
@@ -82,3 +70,15 @@ class Albu(BaseTransform):
         keep_instances(results, kept)
         results['gt_bboxes'] = np.array(augmented['bboxes'], np.float32).reshape(-1, 4)[:, :4]
         return results
+
+
+def _build(library: Any, step: dict) -> Any:
+    args = {key: [_build(library, part) for part in value] if key == 'transforms' else value
+            for key, value in step.items() if key != 'type'}
+    kind = step['type']
+    if kind == 'JpegCompression' and not hasattr(library, kind):  # its name until albumentations 1.4
+        kind = 'ImageCompression'
+        args['quality_range'] = (args.pop('quality_lower', 99), args.pop('quality_upper', 100))
+    if not hasattr(library, kind):
+        raise UserError(f'albumentations {library.__version__} has no transform {kind!r} (Albu)')
+    return getattr(library, kind)(**args)

@@ -1,5 +1,6 @@
 """Objects are drawn in colours of their own; where a colour is found afterwards, the object's box and mask must be."""
 import itertools
+import pickle
 from importlib.util import find_spec
 
 import numpy as np
@@ -81,7 +82,7 @@ if find_spec('albumentations'):
 @pytest.mark.parametrize('kind', ['bitmap', 'polygon'])
 def test_objects_follow(kind):
     for config, images, options in CASES:
-        transform, found = TRANSFORMS.build(config), 0
+        transform, found = pickle.loads(pickle.dumps(TRANSFORMS.build(config))), 0  # as a loader's worker gets it
         for seed in range(4):
             np.random.seed(seed)
             results = drawn(0, kind)
