@@ -20,6 +20,7 @@ try:
 except ImportError:
     pass
 
+KNOWN = ('neg_category_ids', 'not_exhaustive_category_ids')  # what LVIS tells of an image
 AREAS = ('', '_s', '_m', '_l')  # all sizes, then the three of COCOeval.params.areaRngLbl
 
 
@@ -46,8 +47,10 @@ def coco_index(dataset: dict, evaluator: str = 'auto', source: str = 'the ground
     first_of_name = one_id_a_name(dataset['categories'], source)
     numbers = {first: i for i, first in enumerate(dict.fromkeys(first_of_name.values()), 1)}
     category_ids = {category: numbers[first] for category, first in first_of_name.items()}
-    images = [{key: [category_ids[i] for i in value] if key.endswith('category_ids') else value  # LVIS's lists
-               for key, value in {**image, 'id': image_ids[image['id']]}.items()} for image in dataset['images']]
+    images = []
+    for image in dataset['images']:
+        known = {key: [category_ids[i] for i in image[key] if i in category_ids] for key in KNOWN if key in image}
+        images.append({**image, **known, 'id': image_ids[image['id']]})
     categories = [dict(category, id=category_ids[category['id']]) for category in dataset['categories']]
     annotations = _renumbered(dataset['annotations'], image_ids, category_ids)
     return GroundTruth(_index(EVALUATORS[name][0], images, categories, annotations), image_ids, category_ids)

@@ -1,12 +1,12 @@
 """LVISMetric: AP of LVIS, whose pictures are annotated for some of the classes only."""
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-from mmengine import fileio
 from pycocotools.cocoeval import COCOeval
 
+from mmdet.datasets.annotations.json_file import read_entries
 from mmdet.errors import UserError
 from mmdet.registry import METRICS
 
@@ -18,20 +18,13 @@ FREQUENCIES = dict(APr='r', APc='c', APf='f')  # rare, common and frequent class
 
 
 class _Image(msgspec.Struct):
-    id: int | float | str
+    """What an image of LVIS has beyond COCO's."""
     neg_category_ids: list
     not_exhaustive_category_ids: list
 
 
 class _Category(msgspec.Struct):
-    id: int | float | str
-    frequency: str
-
-
-class _Federation(msgspec.Struct):
-    """What a file of LVIS has beyond COCO's."""
-    images: list[_Image]
-    categories: list[_Category]
+    frequency: Literal['r', 'c', 'f']
 
 
 @METRICS.register_module()
@@ -60,15 +53,14 @@ class LVISMetric(CocoMetric):
             raise UserError('LVISMetric needs ann_file, a file of LVIS: it says which classes are known of an image')
         if self.format_only:  # a test set does not tell
             return
+        entries = read_entries(str(ann_file), backend_args)
         try:
-            federation = msgspec.json.decode(fileio.get(ann_file, backend_args=backend_args), type=_Federation)
+            for kind, name, raws in ((_Image, 'images', entries.images), (_Category, 'categories', entries.categories)):
+                decode = msgspec.json.Decoder(kind).decode
+                for entry, raw in zip(self.annotations[name], raws, strict=True):
+                    entry.update(msgspec.structs.asdict(decode(raw)))
         except msgspec.ValidationError as error:
-            raise UserError(f'annotation file {ann_file} is not of LVIS ({error}): use CocoMetric') from None
-        for image, more in zip(self.annotations['images'], federation.images, strict=True):
-            image.update(neg_category_ids=more.neg_category_ids,
-                         not_exhaustive_category_ids=more.not_exhaustive_category_ids)
-        for category, known in zip(self.annotations['categories'], federation.categories, strict=True):
-            category['frequency'] = known.frequency
+            raise UserError(f'annotation file {ann_file} is not of LVIS ({error} in {name}): use CocoMetric') from None
 
     def _evaluate(self, truth: GroundTruth, detections: list[dict], metric: str, **params: Any) -> COCOeval:
         if metric == 'proposal':

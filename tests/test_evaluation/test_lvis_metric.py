@@ -51,6 +51,7 @@ def drawn(tmp_path):
                 bboxes=torch.from_numpy(boxes).float(), labels=torch.tensor(labels), masks=masks,
                 scores=scores)))
     path = tmp_path / 'lvis.json'
+    images[0]['neg_category_ids'].append(999)  # of no category in the file
     path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
     return path, [category['name'] for category in categories], samples
 

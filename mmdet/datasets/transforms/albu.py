@@ -1,4 +1,5 @@
 """Transforms of the library albumentations."""
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class Albu(BaseTransform):
 
     def __init__(self, transforms: Sequence[dict], bbox_params: dict | None = None, keymap: dict | None = None,
                  skip_img_without_anno: bool = False):
+        os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # or it asks the network for a newer version
         try:
             import albumentations
         except ImportError as error:
