@@ -15,7 +15,7 @@ from typing import Any
 PATHS = {
     'mmdet.models': 'data_preprocessors utils',
     'mmdet.models.data_preprocessors': 'data_preprocessor',
-    'mmdet.models.dense_heads': 'anchor_head base_dense_head fcos_head',
+    'mmdet.models.dense_heads': 'anchor_head base_dense_head',
     'mmdet.models.detectors': 'base cascade_rcnn fast_rcnn faster_rcnn mask_rcnn',
     'mmdet.models.layers': 'normed_predictor res_layer',
     'mmdet.models.losses': 'balanced_l1_loss cross_entropy_loss focal_loss iou_loss seesaw_loss smooth_l1_loss utils',
@@ -23,10 +23,10 @@ PATHS = {
                               'shared_heads',
     'mmdet.models.roi_heads.bbox_heads': 'bbox_head convfc_bbox_head double_bbox_head',
     'mmdet.models.roi_heads.mask_heads': 'fcn_mask_head',
-    'mmdet.models.roi_heads.roi_extractors': 'base_roi_extractor generic_roi_extractor single_level_roi_extractor',
+    'mmdet.models.roi_heads.roi_extractors': 'base_roi_extractor single_level_roi_extractor',
     'mmdet.models.roi_heads.shared_heads': 'res_layer',
     'mmdet.models.task_modules': 'assigners builder coders prior_generators',
-    'mmdet.models.task_modules.assigners': 'iou2d_calculator max_iou_assigner',
+    'mmdet.models.task_modules.assigners': 'max_iou_assigner',
     'mmdet.models.task_modules.coders': 'delta_xywh_bbox_coder legacy_delta_xywh_bbox_coder',
     'mmdet.models.task_modules.prior_generators': 'anchor_generator',
     'mmdet.models.task_modules.samplers': 'combined_sampler instance_balanced_pos_sampler iou_balanced_neg_sampler '

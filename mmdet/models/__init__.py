@@ -1,4 +1,4 @@
-from .backbones import ResNet, ResNeXt
+from .backbones import ResNet, ResNeXt, TIMMBackbone
 from .data_preprocessor import BatchFixedSizePad, DetDataPreprocessor
 from .dense_heads import RPNHead
 from .detectors import RPN, CascadeRCNN, FasterRCNN, FastRCNN, MaskRCNN
@@ -8,7 +8,7 @@ from .necks import BFP, FPN, PAFPN
 from .roi_heads import CascadeRoIHead, StandardRoIHead
 from .test_time_augs import DetTTAModel
 
-__all__ = ['BFP', 'BalancedL1Loss', 'BatchFixedSizePad', 'BoundedIoULoss', 'CIoULoss', 'CascadeRCNN', 'CascadeRoIHead',
-           'CrossEntropyLoss', 'DIoULoss', 'DetDataPreprocessor', 'DetTTAModel', 'FPN', 'FastRCNN', 'FasterRCNN',
-           'GIoULoss', 'IoULoss', 'L1Loss', 'MaskRCNN', 'PAFPN', 'RPN', 'RPNHead', 'ResNeXt', 'ResNet', 'SmoothL1Loss',
-           'StandardRoIHead']
+__all__ = ['BFP', 'FPN', 'PAFPN', 'RPN', 'BalancedL1Loss', 'BatchFixedSizePad', 'BoundedIoULoss', 'CIoULoss',
+           'CascadeRCNN', 'CascadeRoIHead', 'CrossEntropyLoss', 'DIoULoss', 'DetDataPreprocessor', 'DetTTAModel',
+           'FastRCNN', 'FasterRCNN', 'GIoULoss', 'IoULoss', 'L1Loss', 'MaskRCNN', 'RPNHead', 'ResNeXt', 'ResNet',
+           'SmoothL1Loss', 'StandardRoIHead', 'TIMMBackbone']
