@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .det_data_sample import DetDataSample, SampleList
@@ -55,8 +56,13 @@ class Proposals(NamedTuple):
     @classmethod
     def from_samples(cls, samples: Sequence[DetDataSample], device: str | torch.device) -> 'Proposals':
         """Pack the `proposals` of a list of DetDataSample onto `device`."""
-        boxes = _pad([sample.proposals.bboxes for sample in samples], 4)
-        counts = torch.tensor([[len(sample.proposals.bboxes)] for sample in samples], device=boxes.device)
+        return cls.pack([sample.proposals.bboxes for sample in samples], device)
+
+    @classmethod
+    def pack(cls, of_images: Sequence[Tensor], device: str | torch.device) -> 'Proposals':
+        """Pack boxes (P, 4) of each image onto `device`."""
+        boxes = _pad(of_images, 4)
+        counts = torch.tensor([[len(own)] for own in of_images], device=boxes.device)
         valid = torch.arange(boxes.shape[1], device=boxes.device) < counts
         return cls(to_device(boxes, device), to_device(valid, device))
 
@@ -101,6 +107,13 @@ class GroundTruth(NamedTuple):
             for field in (boxes, labels, column < number, ignored, image_sizes, padded_sizes, mask_rows))
         return cls(boxes, labels, valid, ignored, image_sizes, padded_sizes, masks, mask_rows,
                    Proposals.from_samples(samples, device) if 'proposals' in samples[0] else None)
+
+
+def packed_lists(results: Sequence[InstanceData], samples: SampleList,
+                 device: str | torch.device) -> tuple[Tensor, Tensor, GroundTruth, tuple[int, int]]:
+    """Of proposals as InstanceData and the data samples, an entry an image: Proposals, GroundTruth, (height, width)."""
+    boxes, valid = Proposals.pack([result.bboxes for result in results], device)
+    return boxes, valid, GroundTruth.from_samples(samples, device), samples[0].batch_input_shape
 
 
 def _ignored_boxes(sample: DetDataSample) -> Tensor:

@@ -56,3 +56,4 @@ def _is_array(value: Any) -> bool:
 
 
 SampleList = list[DetDataSample]
+OptSampleList = SampleList | None

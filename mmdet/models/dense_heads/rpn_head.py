@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.errors import UserError
@@ -15,7 +16,7 @@ from mmdet.models.layers import Conv2d, ConvModule, conv_norm
 from mmdet.models.losses import build_box_loss
 from mmdet.ops import nms_images
 from mmdet.registry import MODELS, TASK_UTILS
-from mmdet.structures import GroundTruth
+from mmdet.structures import DetDataSample, GroundTruth
 
 
 @MODELS.register_module()
@@ -140,3 +141,24 @@ class RPNHead(BaseModule):
         valid, keep = keep >= 0, keep.clamp(min=0)
         boxes = boxes.gather(1, keep[..., None].expand(-1, -1, 4)) * valid[..., None]
         return boxes, scores.gather(1, keep) * valid, valid
+
+    def predict(self, features: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample],
+                rescale: bool = False) -> list[InstanceData]:
+        """mmdetection's call: for each image bboxes (P, 4) in the resized image, scores and labels, all 0."""
+        logits, deltas = self(features)
+        return self._as_list(features, logits, deltas, batch_data_samples, self.test_cfg)
+
+    def loss_and_predict(self, features: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample],
+                         proposal_cfg: dict | None = None) -> tuple[dict[str, Tensor], list[InstanceData]]:
+        """mmdetection's call: `loss` of the objects of the samples, and what `predict` gives, by `proposal_cfg`."""
+        logits, deltas = self(features)
+        gt = GroundTruth.from_samples(list(batch_data_samples), features[0].device)
+        sizes = [(x.shape[2], x.shape[3]) for x in features]
+        losses = self.loss(logits, deltas, sizes, gt)
+        return losses, self._as_list(features, logits, deltas, batch_data_samples, proposal_cfg)
+
+    def _as_list(self, features, logits, deltas, samples, cfg):
+        sizes = features[0].new_tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32)
+        found = self.proposals(logits, deltas, [tuple(x.shape[2:]) for x in features], sizes, cfg)
+        return [InstanceData(bboxes=boxes[valid], scores=scores[valid], labels=valid.new_zeros(valid.sum()).long())
+                for boxes, scores, valid in zip(*found)]

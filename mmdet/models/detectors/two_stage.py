@@ -2,11 +2,13 @@
 
 One image batch from pixels to losses or boxes.
 """
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.errors import UserError
@@ -24,11 +26,22 @@ class BaseDetector(BaseModel):
         backbone, neck, data_preprocessor: configs of the parts; neck may be None.
     """
 
-    def __init__(self, backbone: dict, neck: dict | None = None, data_preprocessor: dict | None = None,
+    takes_samples = False  # whether `loss` is one of a subclass that was written for lists, as mmdetection's
+
+    def __init__(self, backbone: dict | None = None, neck: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None):
         super().__init__(MODELS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
-        self.backbone = MODELS.build(backbone)
+        if backbone is not None:
+            self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.takes_samples = 'gt' not in inspect.signature(cls.loss).parameters
+
+    @property
+    def with_neck(self) -> bool:
+        return self.neck is not None
 
     def heads(self) -> Iterator[nn.Module]:
         """The heads that are tensors in, tensors out."""
@@ -58,7 +71,7 @@ class BaseDetector(BaseModel):
             if gt is None:
                 raise UserError("mode='loss' needs gt, which data_preprocessor(data, training=True) packs from the "
                                 'data_samples')
-            return self.loss(inputs, gt)
+            return self.loss(inputs, data_samples if self.takes_samples else gt)  # type: ignore[arg-type]
         if mode == 'predict':
             return self.predict(inputs, data_samples)  # type: ignore[arg-type]  # this mode needs them
         if mode == 'tensor':
@@ -85,6 +98,13 @@ class BaseDetector(BaseModel):
         """As `predict`, from the feature maps of the images; without masks unless `with_masks`."""
         raise NotImplementedError
 
+    def add_pred_to_datasample(self, data_samples: Sequence[DetDataSample],
+                               results_list: Sequence[InstanceData]) -> Sequence[DetDataSample]:
+        """`data_samples`, each with its result as `pred_instances`."""
+        for sample, result in zip(data_samples, results_list):
+            sample.pred_instances = result
+        return data_samples
+
 
 class TwoStageDetector(BaseDetector):
     """Backbone, neck, proposals, RoIs.
@@ -109,8 +129,21 @@ class TwoStageDetector(BaseDetector):
                                                                      test_cfg=test.get('rpn')))
         self.roi_head = MODELS.build(roi_head, default_args=dict(train_cfg=train.get('rcnn'),
                                                                  test_cfg=test.get('rcnn')))
+        self.train_cfg, self.test_cfg = train_cfg, test_cfg
         self.proposal_cfg = train.get('rpn_proposal')
         self.to(memory_format=torch.channels_last)
+
+    @property
+    def with_rpn(self) -> bool:
+        return self.rpn_head is not None
+
+    @property
+    def with_bbox(self) -> bool:
+        return True
+
+    @property
+    def with_mask(self) -> bool:
+        return self.roi_head.mask_head is not None
 
     def heads(self) -> Iterator[nn.Module]:
         yield self.rpn_head
@@ -119,7 +152,9 @@ class TwoStageDetector(BaseDetector):
             yield stage.mask_head
 
     def loss(self, inputs: Tensor, gt: GroundTruth) -> dict[str, Tensor]:
-        """dict of 0-dim losses (names have `loss` in them) and figures to log."""
+        """dict of 0-dim losses (names have `loss` in them) and figures to log; `gt` may also be the data samples."""
+        if not isinstance(gt, GroundTruth):
+            gt = GroundTruth.from_samples(gt, inputs.device)
         features, losses = self.extract_feat(inputs), {}
         if self.rpn_head is None:
             if gt.proposals is None:
@@ -146,9 +181,7 @@ class TwoStageDetector(BaseDetector):
             logits, deltas = self.rpn_head(features)
             proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, image_sizes)
         results = self.roi_head.predict(features, proposals, valid, data_samples, rescale, with_masks)
-        for sample, result in zip(data_samples, results):
-            sample.pred_instances = result
-        return data_samples
+        return self.add_pred_to_datasample(data_samples, results)
 
 
 def check_keys(given: dict[str, dict | None], wanted: dict[str, Sequence[str]]) -> None:

@@ -3,6 +3,7 @@
 Shapes: level l has stride 4 * 2^l; in (B, in_channels[l], H_l, W_l), out (B, out_channels, H_l, W_l).
 """
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -31,6 +32,7 @@ class FPN(BaseModule):
         norm_cfg, act_cfg: norm and activation after each convolution.
         upsample_cfg: arguments of torch.nn.functional.interpolate.
     """
+    bottom_up: Any = None  # what PAFPN does to the outputs before the extra levels
 
     def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int, start_level: int = 0,
                  end_level: int = -1, add_extra_convs: bool | str = False, relu_before_extra_convs: bool = False,
@@ -74,7 +76,8 @@ class FPN(BaseModule):
                 laterals[i - 1] = x + F.interpolate(laterals[i], **size, **self.upsample_cfg)
         for lateral, conv in zip(laterals, self.fpn_convs):
             outs.append(conv(lateral))
-        outs = self.bottom_up(outs)
+        if self.bottom_up is not None:
+            outs = self.bottom_up(outs)
         if self.extra_source:
             x = dict(on_input=inputs[self.used[-1]], on_lateral=laterals[-1], on_output=outs[-1])[self.extra_source]
             for i, conv in enumerate(self.fpn_convs[len(laterals):]):
@@ -84,7 +87,3 @@ class FPN(BaseModule):
             for _ in range(self.num_extra):
                 outs.append(outs[-1][:, :, ::2, ::2])
         return tuple(outs)
-
-    def bottom_up(self, outs: list[Tensor]) -> list[Tensor]:
-        """What PAFPN does to the outputs before the extra levels."""
-        return outs

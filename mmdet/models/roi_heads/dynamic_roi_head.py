@@ -51,10 +51,9 @@ class DynamicRoIHead(StandardRoIHead):
         self.betas.append(torch.cat([none, size]).index_select(0, (place + 1)[None])[0])
         return sample
 
-    def loss(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, gt: GroundTruth,
-             batch_input_shape: tuple[int, int]) -> dict[str, Tensor]:
+    def loss(self, features: Sequence[Tensor], *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """As StandardRoIHead's; every update_iter_interval calls the thresholds move, for which the host waits once."""
-        losses = super().loss(features, proposals, valid, gt, batch_input_shape)
+        losses = super().loss(features, *args, **kwargs)
         if len(self.ious) == self.cfg['update_iter_interval']:
             threshold = max(self.cfg['initial_iou'], torch.stack(self.ious).mean().item())
             self.assigner.pos_iou_thr = self.assigner.min_pos_iou = threshold

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from mmdet.models.task_modules.matching import IGNORED
 from mmdet.ops import select_rois
 from mmdet.registry import MODELS, TASK_UTILS
-from mmdet.structures import DetDataSample, GroundTruth, to_rois
+from mmdet.structures import GroundTruth, Proposals, packed_lists, to_rois
 from mmdet.structures.mask import PastedMasks
 
 
@@ -49,13 +49,13 @@ class BaseRoIHead(BaseModule):
     mask_head: Any
     test_cfg: Any
 
-    def loss(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, gt: GroundTruth,
-             batch_input_shape: tuple[int, int]) -> dict[str, Tensor]:
-        """dict of losses for `proposals` (B, P, 4), bool `valid` (B, P) and GroundTruth `gt`.
+    def loss(self, features: Sequence[Tensor], proposals: Any, valid: Any, gt: Any = None,
+             batch_input_shape: Any = None) -> dict[str, Tensor]:
+        """dict of losses for `proposals` (B, P, 4), bool `valid` (B, P), GroundTruth, (height, width) of the batch.
 
-        Args:
-            batch_input_shape: (height, width) of the padded batch in pixels.
-        """
+        Or as mmdetection calls it: for a list of InstanceData with `bboxes` (P, 4), and one of DetDataSample."""
+        if not isinstance(proposals, Tensor):
+            return self.loss(features, *packed_lists(proposals, valid, features[0].device))
         losses = {}
         for i, (stage, factor) in enumerate(zip(self.stages, self.stage_loss_weights)):
             sample = stage.sample(features, proposals, valid, gt)
@@ -74,16 +74,18 @@ class BaseRoIHead(BaseModule):
             proposals, valid = stage.refined(logits, deltas, sample, gt)
         return losses
 
-    def predict(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, samples: Sequence[DetDataSample],
+    def predict(self, features: Sequence[Tensor], proposals: Any, valid: Any, samples: Any = None,
                 rescale: bool = True, with_masks: bool = True) -> list[InstanceData]:
         """list of B InstanceData: bboxes (D, 4), scores, labels and, with a mask head, masks (PastedMasks).
 
         Args:
-            proposals, valid: (B, P, 4), and bool (B, P): those that are no padding.
+            proposals, valid: (B, P, 4), and bool (B, P): those that are no padding. Or lists, as in `loss`.
             samples: DetDataSamples that tell img_shape and, to rescale, ori_shape and scale_factor (w, h; absent: 1).
             rescale: results lie in the original image, not in the resized one.
             with_masks: whether a mask head is asked.
         """
+        if not isinstance(proposals, Tensor):
+            (proposals, valid), samples = Proposals.pack([x.bboxes for x in proposals], features[0].device), valid
         image_sizes = proposals.new_tensor([sample.img_shape[:2] for sample in samples])
         detections = self.detect(features, to_rois(proposals)[valid.flatten()], image_sizes)
         probs = None
