@@ -6,6 +6,7 @@ config names. A path is listed here or is a real file; nothing is imported befor
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
@@ -55,6 +56,7 @@ HOMES = {
     'mmdet.structures.bbox': ('mmdet.structures.bbox',),
     'mmdet.structures.mask': ('mmdet.structures.mask',),
     'mmdet.utils': ('mmdet.utils',),
+    'mmcv.ops': ('mmdet.ops.mmcv_forms',),
 }
 
 
@@ -106,6 +108,16 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
+class OpsFinder(Finder):
+    """Finds mmcv.ops, before all others, where mmcv has no compiled operators and its own could not be imported."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != 'mmcv.ops' or importlib.util.find_spec('mmcv._ext'):
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+
 def install() -> None:
     """Let Python ask here for modules that are found nowhere else."""
     sys.meta_path.append(Finder())
+    sys.meta_path.insert(0, OpsFinder())

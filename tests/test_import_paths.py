@@ -116,3 +116,17 @@ def test_functions_on_lists_and_losses():
     assert square(pred, target, weight, avg_factor=4).item() == pytest.approx(19 / 4)
     with pytest.raises(ValueError, match='avg_factor'):
         square(pred, target, reduction='sum', avg_factor=2)
+
+
+def test_mmcv_ops_where_mmcv_has_none():
+    from mmcv.ops import RoIAlign, batched_nms, nms, roi_align
+    boxes = torch.tensor([[0., 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60], [0, 0, 9, 10]])
+    scores, labels = torch.tensor([.5, .9, .1, .8]), torch.tensor([0, 0, 0, 1])
+    dets, keep = nms(boxes, scores, 0.5, score_threshold=.2)
+    assert keep.tolist() == [1] and dets.tolist() == [[*boxes[1].tolist(), scores[1].item()]]
+    assert batched_nms(boxes, scores, labels, dict(type='nms', iou_threshold=.5, max_num=2))[1].tolist() == [1, 3]
+    assert batched_nms(boxes, scores, labels, None)[1].tolist() == [1, 3, 0, 2]
+    x, rois = torch.randn(1, 2, 8, 8), torch.tensor([[0, 1., 1, 6, 7]])
+    torch.testing.assert_close(roi_align(x, rois, 3, 1., 2, 'avg', False),
+                               torchvision.ops.roi_align(x, rois, 3, 1., 2, False))
+    assert RoIAlign is MODELS.get('RoIAlign')
