@@ -7,6 +7,7 @@ from .cbn import CBN
 from .context_block import ContextBlock
 from .conv_norm import ConvModule, conv_norm
 from .conv_ws import ConvWS2d
+from .convert_norm import convert_norm
 from .deform_conv import DeformConv2d, ModulatedDeformConv2d
 from .ema import ExpMomentumEMA
 from .frozen_bn import FrozenBN, freeze_norm
@@ -18,4 +19,5 @@ from .sync_bn import SyncBN
 
 __all__ = ['BN', 'CBN', 'ContextBlock', 'Conv2d', 'ConvModule', 'ConvWS2d', 'DeformConv2d', 'ExpMomentumEMA',
            'FrozenBN', 'GN', 'ModulatedDeformConv2d', 'NonLocal2d', 'NormProtocol', 'SyncBN', 'build_activation_layer',
-           'build_conv_layer', 'build_norm_layer', 'build_plugin_layer', 'conv_norm', 'freeze_norm']
+           'build_conv_layer', 'build_norm_layer', 'build_plugin_layer', 'conv_norm', 'convert_norm',
+           'freeze_norm']

@@ -83,9 +83,14 @@ class CBN(nn.BatchNorm2d):
         return self.buffer_num * self.iteration // self.burnin_iters if self.ramp == 'linear' else 0
 
     def forward(self, y: Tensor) -> Tensor:
-        if self.training:
-            raise UserError('CBN needs the convolution before it: in training call conv_norm(x, conv, norm)')
-        return super().forward(y)
+        if not self.training:
+            return super().forward(y)
+        x, conv, version = getattr(y, 'made_by', (None, None, None))  # by convert_norm
+        if conv is None or version != y._version:
+            raise UserError('CBN needs the convolution before it: in training call conv_norm(x, conv, norm). '
+                            'Behind convert_norm, the features must come from that convolution as they are')
+        with torch.autocast(y.device.type, enabled=False):
+            return self._train(x, conv, y, None)
 
     def forward_conv(self, x: Tensor, conv: nn.Conv2d, rows: Tensor | None = None) -> Tensor:
         """norm(conv(x)) for the input `x` of the convolution. rows: bool (B,), those whose statistics count."""
