@@ -11,7 +11,7 @@ MAY_IMPORT = {  # and all may import FOR_ALL
     'structures': {'ops'},
     'models': {'ops', 'structures', 'registry'},
     'datasets': {'structures', 'registry', 'checkpoints'},  # which reads pickles safely
-    'evaluation': {'structures', 'registry', 'datasets', 'report'},
+    'evaluation': {'structures', 'registry', 'datasets', 'report', 'checkpoints'},
     'report': {'visualization'},
     'visualization': {'structures', 'registry'},
     'engine': {'registry', 'structures', 'checkpoints', 'datasets', 'report'},

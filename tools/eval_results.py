@@ -1,4 +1,4 @@
-"""Evaluate COCO result files: python tools/eval_results.py ANNOTATIONS.json RESULT.json [RESULT.json ...]
+"""Evaluate result files, COCO's or pickles: python tools/eval_results.py ANNOTATIONS.json RESULT [RESULT ...]
 
 Prints AP and AR of boxes and masks, whichever the files hold. With several files it also prints how each differs from
 the first. --classwise adds a table of the classes.
@@ -20,8 +20,9 @@ RECALLS = {'AR@1': dict(max_dets=1), 'AR@10': dict(max_dets=10), 'AR@100': dict(
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('annotations', help='ground truth, COCO instances JSON')
-    parser.add_argument('results', nargs='+', metavar='result', help='detections, COCO results JSON: a list of dicts '
-                        'with image_id, category_id, score and bbox (xywh), segmentation (RLE) or both')
+    parser.add_argument('results', nargs='+', metavar='result', help='detections: COCO results, a list of dicts '
+                        'with image_id, category_id, score and bbox (xywh), segmentation (RLE) or both; or a pickle of '
+                        'test.py --out')
     parser.add_argument('--classwise', action='store_true', help='also a table of the classes')
     parser.add_argument('--iou-type', choices=['bbox', 'segm'], help='default: what all files hold')
     parser.add_argument('--evaluator', choices=['auto', 'faster-coco-eval', 'pycocotools'], default='auto',
@@ -95,9 +96,9 @@ def main():
 
     from mmdet.datasets import read_coco_json
     from mmdet.evaluation.coco_evaluation import EVALUATORS, coco_index, evaluate_coco
-    from mmdet.evaluation.results import checked_results, read_results
+    from mmdet.evaluation.prediction_file import read_detections
     annotations = read_coco_json(args.annotations)
-    results = {path: checked_results(read_results(path), annotations, path, args.annotations) for path in args.results}
+    results = {path: read_detections(path, annotations, args.annotations) for path in args.results}
     names = [Path(path).name for path in results]
     if len(set(names)) < len(names):
         names = list(results)

@@ -17,7 +17,7 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Draw trainings or detections as one HTML page')
     parser.add_argument('work_dirs', nargs='*', metavar='WORK_DIR', type=Path, help='of a training; several: compared')
     parser.add_argument('--annotations', type=Path, help='ground truth of --results, COCO JSON')
-    parser.add_argument('--results', type=Path, help='detections, COCO results JSON')
+    parser.add_argument('--results', type=Path, help='detections, COCO results JSON or a pickle of test.py --out')
     parser.add_argument('--images', type=Path, help='folder of the pictures of --annotations')
     parser.add_argument('--out', type=Path, help='file to write (WORK_DIR/report.html; report.html)')
     args = parser.parse_args()

@@ -9,7 +9,8 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Test a detector')
     add_config(parser)
     parser.add_argument('checkpoint', action=CheckpointFile, help='checkpoint: path or URL')
-    parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to this pickle, masks as RLE')
+    parser.add_argument('--out', metavar='FILE', help='also write the predictions: FILE.json, COCO results, or '
+                        "FILE.pkl, mmdetection's list of one dict an image; masks as RLE")
     parser.add_argument('--show', action='store_true', help='show each picture in a window')
     parser.add_argument('--show-dir', help='write pictures of ground truth and predictions to '
                                            'WORK_DIR/TIMESTAMP/SHOW_DIR, or to SHOW_DIR when it is absolute')
@@ -20,13 +21,27 @@ def parse_args():
     return parser.parse_args()
 
 
+def add_file(evaluator, path):
+    """Let the evaluator also write what it evaluates."""
+    from mmdet.evaluation.dump_det_results import DumpCocoResults, DumpDetResults
+    if path.endswith('.json'):
+        ann_files = {metric.ann_file for metric in evaluator.metrics if getattr(metric, 'ann_file', None)}
+        if len(ann_files) > 1:
+            raise UserError(f'--out {path}: the ids of {len(ann_files)} annotation files do not fit into one file of '
+                            'COCO results; a .pkl takes them')
+        metric = DumpCocoResults(path, *ann_files)
+    else:
+        metric = DumpDetResults(path)
+    metric.dataset_meta = evaluator.dataset_meta
+    evaluator.metrics.append(metric)
+
+
 def main():
     args = parse_args()
-    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
-        raise UserError(f'--out {args.out}: the name of the file must end in .pkl or .pickle')
+    if args.out is not None and not args.out.endswith(('.json', '.pkl', '.pickle')):
+        raise UserError(f'--out {args.out}: the name of the file must end in .json, .pkl or .pickle')
 
     from mmdet.engine.tta import use_tta
-    from mmdet.evaluation.dump_det_results import DumpDetResults
     from mmdet.registry import RUNNERS
     from mmdet.utils import register_all_modules
     cfg = prepare_run(args)
@@ -43,7 +58,7 @@ def main():
     register_all_modules()
     runner = RUNNERS.get(cfg.get('runner_type', 'Runner')).from_cfg(cfg)
     if args.out is not None:
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+        add_file(runner.test_evaluator, args.out)
     runner.test()
 
 

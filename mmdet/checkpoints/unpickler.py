@@ -49,6 +49,7 @@ class Unpickler(PythonsOwn):
 
     names: what a file may name, beside OrderedDict and NumPy's arrays -> what stands for it.
     """
+    max_values = MAX_VALUES
 
     def __init__(self, file: io.BytesIO, names: Mapping[str, Any] | None = None):
         super().__init__(file, encoding='latin-1')
@@ -61,7 +62,7 @@ class Unpickler(PythonsOwn):
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError, AssertionError):
             # Without their text: to write a hostile value out may take for ever.
             raise pickle.UnpicklingError('no pickle, or a damaged one') from None
-        check_extent(value)
+        check_extent(value, self.max_values)
         return value
 
     def find_class(self, module: str, name: str) -> Any:
@@ -136,7 +137,7 @@ def encode(text: str, encoding: str) -> bytes:
 NAMES: dict[str, Any] = {**NUMPY, 'collections.OrderedDict': ordered, '_codecs.encode': encode}
 
 
-def check_extent(value: Any) -> None:
+def check_extent(value: Any, max_values: int = MAX_VALUES) -> None:
     """Raise UnpicklingError for what is nested too deep or holds itself, or is too large once it is written out."""
     count, level = 0, [value]
     for _ in range(MAX_DEPTH):
@@ -144,7 +145,7 @@ def check_extent(value: Any) -> None:
         count += sum(map(len, level))
         if not level:
             return
-        if count > MAX_VALUES:
-            raise pickle.UnpicklingError(f'more than {MAX_VALUES} values')
+        if count > max_values:
+            raise pickle.UnpicklingError(f'more than {max_values} values')
         level = [part for node in level for part in (node.values() if isinstance(node, dict) else node)]
     raise pickle.UnpicklingError(f'values nested deeper than {MAX_DEPTH}')

@@ -49,6 +49,8 @@ class MultiDatasetsEvaluator(Evaluator):
                 names = [prefix, metric.prefix] if metric.prefix else [prefix]
                 figures.update({'/'.join([*names, name]): value
                                 for name, value in metric.compute_metrics(results[start:end]).items()})
+        for metric in self.metrics[len(ends):]:  # of the whole, such as the file that test.py --out writes
+            figures.update(metric.evaluate(size))
         shared = [figures]
         broadcast_object_list(shared)
         return shared[0]
