@@ -38,7 +38,7 @@ def read_detections(path: str | Path, dataset: dict, ann_file: str) -> list[dict
     if unknown:
         raise UserError(f'{path} holds {len(unknown)} img_id that {ann_file} does not list, first: {unknown[:5]}. '
                         'Evaluate with the annotation file the results were made for.')
-    detections = []
+    detections: list[dict] = []
     for entry in {entry['img_id']: entry for entry in predictions}.values():
         names = entry.get('classes') or list(id_of_name)
         found = {name: value.numpy() if isinstance(value, torch.Tensor) else value
