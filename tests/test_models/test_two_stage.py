@@ -141,7 +141,8 @@ def test_padding_rows_change_nothing(norm, monkeypatch):
     models = [build(**norms(norm_cfg), **{'train_cfg.rcnn.sampler.num': 2000}).train() for _ in range(2)]
     images, targets = scene(0)
     # Of an image's objects. Without rows CBN has no iteration on CPUs, on GPUs one of the running statistics.
-    parts = dict(BN=[slice(None), slice(1), slice(0)], SyncBN=[slice(1)], CBN=[slice(None), slice(1), slice(None)])[norm]
+    every, one, none = slice(None), slice(1), slice(0)
+    parts = dict(BN=[every, one, none], SyncBN=[one], CBN=[every, one, every])[norm]
     results = []
     for model, rows in zip(models, (standard_roi_head.select_rois, lambda real, every: (every, real[every]))):
         monkeypatch.setattr(standard_roi_head, 'select_rois', rows)
