@@ -180,6 +180,8 @@ class ConvFCBBoxHead(BaseModule):
             keep = batched_nms(boxes, scores, groups, nms['iou_threshold'], nms.get('offset', 0))
         elif nms['type'] == 'soft_nms':
             options = {key: nms[key] for key in ('iou_threshold', 'sigma', 'min_score', 'method') if key in nms}
+            if options.get('method', 'linear') not in ('linear', 'gaussian', 'naive'):
+                raise UserError(f"test_cfg.rcnn.nms.method={options['method']!r} is not linear, gaussian or naive")
             own = [(images == i).nonzero()[:, 0] for i in range(len(image_sizes))]
             kept = [soft_nms(boxes[rows], scores[rows], groups[rows], limit, **options) for rows in own]
             keep = torch.cat([rows[index] for rows, (index, _) in zip(own, kept)])
