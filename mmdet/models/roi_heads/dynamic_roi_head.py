@@ -37,8 +37,10 @@ class DynamicRoIHead(StandardRoIHead):
         self.betas: list[Tensor] = []
 
     def sample(self, features: Sequence[Tensor], proposals: Tensor, valid: Tensor, gt: GroundTruth) -> RoISample:
-        """As StandardRoIHead's; remembers IoUs and offsets, both on the device."""
+        """As StandardRoIHead's; in training remembers IoUs and offsets, both on the device."""
         sample = super().sample(features, proposals, valid, gt)
+        if not self.training:
+            return sample
         iou = (box_iou(gt.boxes, proposals) * gt.valid[..., None]).amax(dim=1).masked_fill(~valid, 0)
         if self.sampler.add_gt_as_proposals:
             iou = torch.cat([gt.valid.float(), iou], dim=1)
