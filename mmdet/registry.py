@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mmengine import registry as root
+from mmengine.logging import print_log
 from mmengine.registry import Registry
 
 from mmdet.errors import UserError
@@ -140,11 +141,29 @@ def _checked(build: Callable) -> Callable:
     return build_checked
 
 
+class YieldingRegistry(Registry):
+    """A registry whose own classes give way to those of other packages, whichever come first."""
+
+    def _register_module(self, module: Any, module_name: str | list[str] | None = None, force: bool = False) -> None:
+        names = [module_name] if isinstance(module_name, str) else module_name or [module.__name__]
+        for name in names:
+            there = self._module_dict.get(name, module)
+            if _is_own(there) and not _is_own(module):
+                print_log(f'{module.__module__}.{name} takes the place of {there.__module__}.{name}', logger='current')
+                super()._register_module(module, name, force=True)
+            elif _is_own(there) or not _is_own(module):
+                super()._register_module(module, name, force)
+
+
+def _is_own(module):
+    return module.__module__.partition('.')[0] == SCOPE
+
+
 def _child(name: str, *locations: str) -> Registry:
     parent = getattr(root, name)
     # The Runner builds through mmengine's registries, so the check belongs on both.
     parent.build_func = _checked(parent.build_func)
-    return Registry(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
+    return YieldingRegistry(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
 
 
 MODELS = _child('MODELS', 'mmdet.models')

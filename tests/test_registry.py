@@ -1,7 +1,7 @@
 import pytest
 
 from mmdet.errors import UserError
-from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.registry import MODELS, SCOPE, TASK_UTILS, YieldingRegistry
 
 
 def test_unknown_type_names_the_nearest():
@@ -30,3 +30,21 @@ def test_text_in_the_place_of_a_number():
                    featmap_strides=[4])
         with pytest.raises(UserError, match=f'SingleRoIExtractor takes a number as {key}, not'):
             MODELS.build(dict(cfg, **{key: value}))
+
+
+def test_classes_of_others_take_the_place_of_ours_whichever_come_first():
+    registry = YieldingRegistry('test', scope=SCOPE)
+
+    def of(package):
+        return type('Same', (), dict(__module__=package))
+    ours, theirs, another = of('mmdet.models'), of('project.models'), of('others')
+    registry.register_module(module=ours)
+    registry.register_module(module=theirs)
+    assert registry.get('Same') is theirs
+    registry.register_module(module=ours)
+    assert registry.get('Same') is theirs
+    for again in (another, theirs):
+        with pytest.raises(KeyError, match='already registered'):
+            registry.register_module(module=again)
+    registry.register_module(module=another, force=True)
+    assert registry.get('Same') is another
