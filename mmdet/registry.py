@@ -100,8 +100,11 @@ def _takes_only_numbers(cls: Any, key: str) -> bool:
 
 def check_keys(cfg: Any, registry: Registry, default_args: dict | None = None) -> None:
     """Raise the error a user can act on when `cfg` names an unknown type or holds a key its class does not take."""
+    if isinstance(cfg, (list, tuple)):  # which becomes a Sequential
+        for part in cfg:
+            check_keys(part, registry, default_args)
     if not isinstance(cfg, dict):
-        return  # lists become Sequential; anything else is mmengine's to refuse
+        return  # mmengine's to refuse
     args = {**(default_args or {}), **cfg}
     if 'type' not in args:
         raise UserError(f'a config for {registry.name!r} needs the key "type"; it holds only {sorted(args)}'

@@ -48,3 +48,8 @@ def test_classes_of_others_take_the_place_of_ours_whichever_come_first():
             registry.register_module(module=again)
     registry.register_module(module=another, force=True)
     assert registry.get('Same') is another
+
+
+def test_the_parts_of_a_list_are_checked():
+    with pytest.raises(UserError, match="unknown type 'BFB'.*Did you mean 'BFP'"):
+        MODELS.build([dict(type='FPN', in_channels=[8], out_channels=8, num_outs=1), dict(type='BFB')])

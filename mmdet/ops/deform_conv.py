@@ -1,4 +1,5 @@
 """Deformable convolution (arXiv 1703.06211, 1811.11168)."""
+import torch
 from torch import Tensor
 
 
@@ -17,10 +18,14 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None
         mask (Tensor or None): (B, D * kh * kw, H', W'), by which what is read is multiplied.
 
     Returns:
-        Tensor: (B, Cout, H', W'), contiguous, differentiable by all tensors.
+        Tensor: (B, Cout, H', W') in x's dtype, contiguous, computed in float32 or wider, differentiable by all tensors.
 
     Raises:
         RuntimeError: shapes, dtypes or devices that do not fit.
     """
     from torchvision.ops import deform_conv2d as of_torchvision  # takes a second
-    return of_torchvision(x, offset, weight, bias, stride, padding, dilation, mask)
+    wide = torch.promote_types(x.dtype, torch.float32)  # its CPU kernel knows no bfloat16
+    parts = [None if part is None else part.to(wide) for part in (x, offset, weight, bias, mask)]
+    with torch.autocast(x.device.type, enabled=False):
+        out = of_torchvision(*parts[:4], stride, padding, dilation, parts[4])
+    return out.to(x.dtype)

@@ -102,3 +102,24 @@ def test_statistics_of_any_linear_convolution():
 def test_wrong_options_name_the_key(options, said):
     with pytest.raises(ValueError, match=said):
         ResNet(**options)
+
+
+@pytest.mark.parametrize('kind', ['DCN', 'DCNv2'])
+def test_cbn_behind_deformable_convolutions_under_checkpointing_and_autocast(kind):
+    norm = dict(type='CBN', buffer_num=2)
+    torch.manual_seed(0)
+    models = [ResNet(50, base_channels=4, num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(1,), with_cp=cp,
+                     norm_eval=False, norm_cfg=norm, dcn=dict(type=kind), stage_with_dcn=(False, True))
+              for cp in (False, True)]
+    models[1].load_state_dict(models[0].state_dict())
+    for _ in range(3):
+        x = torch.randn(2, 3, 32, 32)
+        for model in models:
+            model.zero_grad()
+            model(x)[0].square().mean().backward()
+        for (name, plain), again in zip(models[0].named_parameters(), models[1].parameters()):
+            torch.testing.assert_close(again.grad, plain.grad, msg=name)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        out, = models[0](x)
+        out.float().square().mean().backward()
+    assert out.isfinite().all()

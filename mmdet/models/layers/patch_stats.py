@@ -41,7 +41,8 @@ def slopes(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, rows: Tensor | N
 
 def _by_gradients(x, conv, y, mean, rows):
     """Both are weight gradients: of the mean and of the variance of each output channel."""
-    with torch.enable_grad():
+    # Hooks of its own, or activation checkpointing would count what this saves.
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
         weight = conv.weight.detach().to(mean.dtype).requires_grad_()
         again = conv.convolve(x.detach().to(mean.dtype), weight)
     real = torch.ones_like(again[:, :1]) if rows is None else rows.view(-1, 1, 1, 1).expand_as(again[:, :1]).to(again)
