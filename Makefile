@@ -43,5 +43,5 @@ $(VENV)/requirements.stamp: $(VENV)/python.stamp requirements.txt
 
 $(VENV)/extension.stamp: $(VENV)/requirements.stamp setup.py pyproject.toml $(SOURCES)
 	$(UV) pip install --python $(BIN)/python --no-build-isolation --reinstall-package mmdet-norms \
-		-e '.[clients,coco,dev,export,tensorboard,timm]'
+		-e '.[clients,coco,dev,docs,export,tensorboard,timm]'
 	touch $@

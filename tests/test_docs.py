@@ -1,6 +1,9 @@
 """What the documents name exists: links, headings, files, commands, options, the version."""
+import ast
 import re
 from pathlib import Path
+
+import pytest
 
 import mmdet
 
@@ -9,9 +12,10 @@ PAGES = sorted([*ROOT.glob('*.md'),
                 *(page for folder in ('configs', 'docs', 'tests') for page in (ROOT / folder).rglob('*.md'))])
 FOLDERS = '|'.join(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ('data', 'work_dirs'))
 SOURCES = [path.read_text() for folder in ('tools', 'mmdet/engine') for path in (ROOT / folder).rglob('*.py')]
-# Of pip, setup.py, argparse, torchrun and Slurm.
+# Of pip, setup.py, argparse, torchrun, Slurm, docker, mkdocs and detectron2.
 FOREIGN = {'--no-build-isolation', '--no-deps', '--no-index', '--find-links', '--index-url', '--inplace', '--help',
-           '--signal', '--max-restarts'}
+           '--signal', '--max-restarts', '--nnodes', '--nproc-per-node', '--rdzv-backend', '--rdzv-endpoint',
+           '--rdzv-id', '--shm-size', '--ipc', '--config-file', '--num-gpus', '--eval-only', '--strict'}
 
 
 def anchors(page):
@@ -50,3 +54,43 @@ def test_version_is_the_same_everywhere():
     newest, = re.findall(r'^## \[(\d.+)\] - \d{4}-\d\d-\d\d$', (ROOT / 'CHANGELOG.md').read_text(), re.MULTILINE)[:1]
     cited, = re.findall(r'^version: (.+)$', (ROOT / 'CITATION.cff').read_text(), re.MULTILINE)
     assert newest == cited == mmdet.__version__
+
+
+def test_messages_of_the_errors_page(subtests):
+    """Each message of docs/errors.md stands in the sources, with ... for what is filled in."""
+    told = []
+    for path in (ROOT / 'mmdet').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                told.append('...'.join(part.value if isinstance(part, ast.Constant) else '' for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                told.append(node.value)
+    told = '\n'.join(told)
+    for message in re.findall(r'^\| `+(.+?)`+ \|', (ROOT / 'docs/errors.md').read_text(), re.MULTILINE):
+        with subtests.test(message):
+            for part in message.split('...'):
+                assert part.strip() in told, f'no message has {part!r}'
+
+
+def test_the_kubernetes_manifest():
+    """Its fields are those of kubeflow.org/v1: PyTorchJobSpec, RunPolicy, ReplicaSpec, PodSpec and Container."""
+    job = pytest.importorskip('yaml').safe_load((ROOT / 'docs/cluster/pytorchjob.yaml').read_text())
+    spec = job['spec']
+    assert (job['apiVersion'], job['kind']) == ('kubeflow.org/v1', 'PyTorchJob') and 'name' in job['metadata']
+    assert spec.keys() <= {'runPolicy', 'elasticPolicy', 'pytorchReplicaSpecs', 'nprocPerNode'}
+    assert isinstance(spec['nprocPerNode'], str)
+    assert spec['runPolicy'].keys() <= {'cleanPodPolicy', 'ttlSecondsAfterFinished', 'activeDeadlineSeconds',
+                                        'backoffLimit', 'schedulingPolicy'}
+    assert spec['runPolicy']['cleanPodPolicy'] in ('All', 'Running', 'None')
+    assert spec['pytorchReplicaSpecs'].keys() == {'Master', 'Worker'}
+    assert spec['pytorchReplicaSpecs']['Master']['replicas'] == 1
+    for replica in spec['pytorchReplicaSpecs'].values():
+        assert replica.keys() == {'replicas', 'restartPolicy', 'template'}
+        assert replica['restartPolicy'] in ('Always', 'OnFailure', 'Never', 'ExitCode')
+        pod = replica['template']['spec']
+        assert pod.keys() <= {'containers', 'volumes', 'terminationGracePeriodSeconds'}
+        container, = pod['containers']
+        assert container['name'] == 'pytorch'
+        assert container.keys() <= {'name', 'image', 'workingDir', 'command', 'args', 'resources', 'volumeMounts'}
+        assert {mount['name'] for mount in container['volumeMounts']} == {volume['name'] for volume in pod['volumes']}
+        assert container['resources']['limits']['nvidia.com/gpu'] == int(spec['nprocPerNode'])
