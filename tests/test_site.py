@@ -32,8 +32,8 @@ def test_every_page_is_in_the_menu(site):
         assert f': {page.relative_to(DOCS)}\n' in menu, f'{page} is not in nav of mkdocs.yml'
     layers, own, start = (' '.join(re.sub('<[^>]+>', '', (site / page / 'index.html').read_text()).split())
                           for page in ('api/layers', 'own', ''))
-    assert 'convert_norm' in layers and 'no norm to convert' in layers and 'class CsvDataset' in own
-    assert '](' not in start
+    assert 'convert_norm' in layers and 'or no norm to convert' in layers and 'class CsvDataset(BaseDataset)' in own
+    assert 'Pick a norm' in start and 'NAME' not in start
 
 
 def test_search_finds_the_right_page_first(site, subtests):

