@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 import mmdet
+from mmdet.engine.check_config import check_config
+from mmdet.engine.config import read_config
+from mmdet.utils import register_all_modules
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob('*.md'),
@@ -94,3 +97,16 @@ def test_the_kubernetes_manifest():
         assert container.keys() <= {'name', 'image', 'workingDir', 'command', 'args', 'resources', 'volumeMounts'}
         assert {mount['name'] for mount in container['volumeMounts']} == {volume['name'] for volume in pod['volumes']}
         assert container['resources']['limits']['nvidia.com/gpu'] == int(spec['nprocPerNode'])
+
+
+def test_the_configs_of_the_pages(tmp_path):
+    """The whole configs of the pages that explain them are read, and pass the checks before a training."""
+    register_all_modules()
+    for page in ('fine-tune.md', 'configs.md', 'data.md'):
+        whole = re.findall(r'^```python\n(_base_.*?)```', (ROOT / 'docs' / page).read_text(), re.MULTILINE | re.DOTALL)
+        for i, text in enumerate(whole):
+            path = tmp_path / f'{page[:-3]}_{i}.py'
+            path.write_text(text.replace("'configs/", f"'{ROOT}/configs/"))
+            cfg = read_config(str(path))
+            check_config(cfg)
+            assert cfg.train_cfg.max_epochs > 0 and cfg.optim_wrapper.optimizer.lr > 0
