@@ -34,12 +34,13 @@ def add_run_options(parser: ArgumentParser) -> None:
 
 
 class NamedFile(Action):
-    """The value as it stands, once `check` has found its file."""
+    """The value, or the list of them, as it stands, once `check` has found its file."""
 
     check: Callable[[str], object]
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
-        type(self).check(values)
+        for value in values if isinstance(values, list) else [values]:
+            type(self).check(value)
         setattr(namespace, self.dest, values)
 
 

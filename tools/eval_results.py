@@ -46,7 +46,7 @@ def types_to_evaluate(results, wanted):
 def figures(evaluation, category_id=None):
     """Figures of all classes, or the precisions of one."""
     from mmdet.evaluation.coco_evaluation import average_precision, average_recall
-    values = {name: average_precision(evaluation, category_id=category_id, **options)
+    values = {name: average_precision(evaluation, category_ids=category_id, **options)
               for name, options in PRECISIONS.items()}
     if category_id is None:
         values.update((name, average_recall(evaluation, **options)) for name, options in RECALLS.items())

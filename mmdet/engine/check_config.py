@@ -42,7 +42,7 @@ def check_config(cfg: Config) -> None:
     if not isinstance(level, int) and level not in LEVELS:
         raise UserError(f'log_level is {level!r}; known: {", ".join(LEVELS)}')
     check_model(cfg.get('model'))
-    _check_save_best(cfg)
+    _check_monitored(cfg)
 
 
 def _check_parts(cfg: Config) -> None:
@@ -101,23 +101,27 @@ def _mend_loader(cfg: Config, name: str) -> None:
             del loader[key]
 
 
-def _check_save_best(cfg: Config) -> None:
-    """The metrics that CocoMetric gives are known before it has run."""
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    wanted, evaluators = hook.get('save_best'), cfg.get('val_evaluator')
+def _check_monitored(cfg: Config) -> None:
+    """What checkpoints and early stopping follow must be among the metrics, which are known of CocoMetric alone."""
+    hooks = cfg.get('custom_hooks') or []
+    wanted = {f'custom_hooks.{i}.monitor': hook.get('monitor') for i, hook in enumerate(hooks)
+              if isinstance(hook, dict) and str(hook.get('type')).endswith('EarlyStoppingHook')}
+    wanted['default_hooks.checkpoint.save_best'] = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get(
+        'save_best')
+    evaluators = cfg.get('val_evaluator')
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-    if wanted in (None, 'auto') or not all(isinstance(metric, dict) and metric.get('type') == 'CocoMetric'
-                                           for metric in evaluators):
+    if not all(isinstance(metric, dict) and metric.get('type') == 'CocoMetric' for metric in evaluators):
         return
     names = [name for metric in evaluators for name in coco_names(metric)]
     losses = (cfg.get('val_cfg') or {}).get('loss')
-    for name in [wanted] if isinstance(wanted, str) else wanted:
-        if losses and str(name).startswith('val_loss'):
-            continue
-        if name not in names and not (str(name).endswith('_precision') and any(
-                metric.get('classwise') for metric in evaluators)):
-            raise UserError(f'default_hooks.checkpoint.save_best={name!r} is no metric of val_evaluator.'
-                            f'{nearest(str(name), names)} It gives: {", ".join(names)}')
+    for key, value in wanted.items():
+        for name in [value] if isinstance(value, str) else value or []:
+            if name in ('auto', *names) or losses and str(name).startswith('val_loss'):
+                continue
+            if not (str(name).endswith('_precision') and any(metric.get('classwise') for metric in evaluators)):
+                raise UserError(f'{key}={name!r} is no metric of val_evaluator.{nearest(str(name), names)} '
+                                f'It gives: {", ".join(names)}' + (
+                    '; val_cfg.loss=True adds the losses' if str(name).startswith('val_loss') else ''))
 
 
 def coco_names(evaluator: dict) -> list[str]:

@@ -1,4 +1,5 @@
 """What a log line says."""
+import re
 import sys
 
 import torch
@@ -12,10 +13,15 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
+TABLED = re.compile(r'.+(_mAP_\w+|_AP[\dsmlrcf]+|_precision)')  # figures that stand in a table above the line
+
 
 @LOG_PROCESSORS.register_module()
 class LogProcessor(_LogProcessor):
-    """mmengine's, which here logs the ETA as JSON, and without a GPU the most memory the process held so far, MB."""
+    """mmengine's, which here logs the ETA as JSON, and without a GPU the most memory the process held so far, MB.
+
+    The line of a validation does not repeat what its table says; the JSON has all figures.
+    """
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         tag, text = super().get_log_after_iter(runner, batch_idx, mode)
@@ -24,6 +30,14 @@ class LogProcessor(_LogProcessor):
             text += f'  memory: {tag["memory"]}'
         if mode == 'train' and 'eta' in runner.message_hub.runtime_info:
             tag['eta'] = int(runner.message_hub.get_info('eta'))
+        return tag, text
+
+    def get_log_after_epoch(self, runner: Runner, batch_idx: int, mode: str,
+                            with_non_scalar: bool = False) -> tuple[dict, str]:
+        tag, text = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
+        for name in tag:
+            if TABLED.fullmatch(name):
+                text = re.sub(rf'(?<!\S){re.escape(name)}: \S+ *', '', text)
         return tag, text
 
 

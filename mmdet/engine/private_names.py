@@ -16,6 +16,7 @@ PRIVATE_NAMES = {
     'mmengine.dataset:ConcatDataset': ('_fully_initialized', '_get_ori_dataset_idx', '_metainfo'),
     'mmengine.dataset:RepeatDataset': ('_metainfo',),
     'mmengine.hooks:CheckpointHook': ('_save_best_checkpoint', '_save_checkpoint_with_step'),
+    'mmengine.hooks:EarlyStoppingHook': ('_init_rule',),
     'mmengine.hooks:Hook': ('_after_iter',),
     'mmengine.logging:MessageHub': ('_get_valid_value', '_log_scalars', '_set_resumed_keys'),
     'mmengine.model:BaseModel': ('_run_forward',),

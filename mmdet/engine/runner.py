@@ -44,7 +44,8 @@ from .visual_backends import check_packages
 
 # Hooks that every run has unless its config sets them to None.
 STANDING_HOOKS = {'num_classes': dict(type='NumClassCheckHook'), 'invalid_loss': dict(type='CheckInvalidLossHook'),
-                  'cbn': dict(type='CBNHook'), 'stop': dict(type='StopHook'), 'report': dict(type='ReportHook')}
+                  'cbn': dict(type='CBNHook'), 'stop': dict(type='StopHook'), 'progress': dict(type='ProgressHook'),
+                  'report': dict(type='ReportHook')}
 
 
 @RUNNERS.register_module()

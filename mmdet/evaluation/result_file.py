@@ -1,5 +1,9 @@
 """A result file against its ground truth, for a report."""
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mmdet.datasets import read_coco_json
 from mmdet.report import Evaluated
@@ -24,3 +28,24 @@ def evaluated_file(annotations: Path, results: Path, images: Path | None = None)
     evaluations = {kind: evaluate_coco(index, detections, kind) for kind in iou_types(detections)}
     paths = [str(images / image['file_name']) if images else '' for image in truth['images']]
     return Evaluated.of(truth, detections, evaluations, index.category_ids, index.image_ids, paths)
+
+
+def evaluated_predictions(dataset: Any, predictions: Sequence[dict]) -> Evaluated:
+    """The objects of a data set and what read_predictions gave for it, without COCO's curves."""
+    def rows(values: Sequence[Sequence], dtype: Any) -> np.ndarray:
+        return np.array([value for part in values for value in part], dtype)
+
+    def images(values: Sequence[Sequence]) -> np.ndarray:
+        return np.repeat(np.arange(len(values)), [len(part) for part in values])
+    found = [entry['pred_instances'] for entry in predictions]
+    objects = [entry['instances'] for entry in predictions]
+
+    def of_objects(key: str) -> list[list]:
+        return [[instance[key] for instance in part] for part in objects]
+    return Evaluated(
+        list(dataset.metainfo['classes']), [str(entry['img_path'] or '') for entry in predictions],
+        images(objects), rows(of_objects('bbox_label'), np.int64),
+        rows(of_objects('bbox'), np.float32).reshape(-1, 4), rows(of_objects('ignore_flag'), bool),
+        images([part['scores'] for part in found]),
+        *(np.concatenate([part[key].numpy() for part in found]).astype(dtype)
+          for key, dtype in (('labels', np.int64), ('scores', np.float32), ('bboxes', np.float32))))

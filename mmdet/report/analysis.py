@@ -38,15 +38,17 @@ def thresholds(evaluated: Evaluated, matches: Matches, label: int | None = None)
     return Thresholds(scores, precision, recall, 2 * precision * recall / np.maximum(precision + recall, 1e-12))
 
 
-def confusion(evaluated: Evaluated, score_thr: float = 0.3, iou_thr: float = FOREGROUND) -> np.ndarray:
+def confusion(evaluated: Evaluated, score_thr: float = 0.3, iou_thr: float = FOREGROUND,
+              crowds: bool = False) -> np.ndarray:
     """(K + 1, K + 1) counts, true class by predicted class; the last row is background, the last column missed.
 
-    As mmdetection's confusion_matrix.py counts: a detection counts for every object that it covers.
+    As mmdetection's confusion_matrix.py counts: a detection counts for every object that it covers. There crowds are
+    objects, too (`crowds`).
     """
     e, k = evaluated, len(evaluated.classes)
     table = np.zeros((k + 1, k + 1), np.int64)
     chosen = np.flatnonzero(e.score >= score_thr)
-    real = np.flatnonzero(~e.gt_crowd)
+    real = np.flatnonzero(~e.gt_crowd | crowds)
     for rows, objects in zip(of_images(e.image[chosen], len(e.paths)), of_images(e.gt_image[real], len(e.paths)),
                              strict=True):
         rows, objects = chosen[rows], real[objects]

@@ -21,12 +21,17 @@ MOST_POINTS = 600  # of a line; more cannot be seen, and make the page large
 
 def svg(draw: Callable[[Any], object], width: float = 3.95, height: float = 2.6) -> str:
     """What `draw(axes)` draws, sizes in inches."""
+    out = io.StringIO()
+    save(draw, out, width, height, format='svg', metadata=dict(Date=None))
+    return out.getvalue()[out.getvalue().index('<svg'):]
+
+
+def save(draw: Callable[[Any], object], out: Any, width: float = 6.4, height: float = 4.8, **options: Any) -> None:
+    """Write what `draw(axes)` draws, sizes in inches, to a file or a stream."""
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout='constrained')
         draw(figure.subplots())
-        out = io.StringIO()
-        figure.savefig(out, format='svg', metadata=dict(Date=None))
-    return out.getvalue()[out.getvalue().index('<svg'):]
+        figure.savefig(out, **options)
 
 
 def lines(title: str, series: Mapping[str, tuple[np.ndarray, np.ndarray]], x: str, markers: bool = False,
@@ -109,21 +114,29 @@ def error_bars(found: Errors) -> str:
 
 def confusion_plot(table: np.ndarray, classes: Sequence[str]) -> str:
     """Rows are true classes, each row as shares of its sum."""
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    shares[-1] = table[-1] / max(table[-1].sum(), 1)
-    side = min(1.7 + 0.32 * len(table), 11)
+    side = confusion_side(table)
+    return svg(lambda axes: draw_confusion(axes, table, classes), side + 0.9, side)
 
-    def draw(axes):
-        image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
-        numbers = range(len(table))
-        size = 8 if len(table) <= 25 else 4
-        axes.set_xticks(numbers, [*classes, 'missed'], rotation=90, fontsize=size)
-        axes.set_yticks(numbers, [*classes, 'background'], fontsize=size)
-        axes.set(title='Predicted (columns) for true (rows)')
-        axes.grid(visible=False)
-        if len(table) <= 25:
-            for i, j in zip(*np.nonzero(table)):
-                axes.text(j, i, str(table[i, j]), ha='center', va='center', fontsize=6.5,
-                          color='white' if shares[i, j] > 0.6 else 'black')
-        axes.figure.colorbar(image, ax=axes, shrink=0.6)
-    return svg(draw, side + 0.9, side)
+
+def confusion_side(table: np.ndarray) -> float:
+    """Inches that the cells and their names take."""
+    return min(1.7 + 0.32 * len(table), 11)
+
+
+def draw_confusion(axes: Any, table: np.ndarray, classes: Sequence[str], theme: str = 'Blues',
+                   percent: bool = False) -> None:
+    """A table of `confusion`; the cells' texts are counts, or whole percents of the row."""
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap=theme, vmin=0, vmax=1)
+    numbers = range(len(table))
+    size = 8 if len(table) <= 25 else 4
+    axes.set_xticks(numbers, [*classes, 'missed'], rotation=90, fontsize=size)
+    axes.set_yticks(numbers, [*classes, 'background'], fontsize=size)
+    axes.set(title='Predicted (columns) for true (rows)')
+    axes.grid(visible=False)
+    if len(table) <= 25:
+        for i, j in zip(*np.nonzero(table)):
+            text = f'{int(shares[i, j] * 100)}%' if percent else str(table[i, j])
+            dark = sum(image.cmap(shares[i, j])[:3]) < 1.5
+            axes.text(j, i, text, ha='center', va='center', fontsize=6.5, color='white' if dark else 'black')
+    axes.figure.colorbar(image, ax=axes, shrink=0.6)
