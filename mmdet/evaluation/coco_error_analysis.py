@@ -3,6 +3,7 @@
 Source: cocodataset.org, detection evaluation, part 4; figures as mmdetection's coco_error_analysis.py gives them.
 """
 from collections.abc import Sequence
+from typing import Any
 from pathlib import Path
 
 import msgspec
@@ -40,7 +41,7 @@ def error_precisions(annotations: dict, detections: Sequence[dict], iou_type: st
     other (Oth); without detections of nothing (BG); and 1 (FN). 0 where a category has no objects.
     """
     small, medium, large = limits
-    options = dict(maxDets=[100], areaRng=[[0, large], [0, small], [small, medium], [medium, large]])
+    options: dict[str, Any] = dict(maxDets=[100], areaRng=[[0, large], [0, small], [small, medium], [medium, large]])
     truth = coco_index(annotations, evaluator)
     numbers = list(dict.fromkeys(truth.category_ids.values()))
     plain = evaluate_coco(truth, detections, iou_type, catIds=numbers, iouThrs=[.75, .5, .1], **options)

@@ -42,10 +42,12 @@ def evaluated_predictions(dataset: Any, predictions: Sequence[dict]) -> Evaluate
 
     def of_objects(key: str) -> list[list]:
         return [[instance[key] for instance in part] for part in objects]
+
+    def joined(key: str, dtype: Any) -> np.ndarray:
+        return np.concatenate([part[key].numpy() for part in found]).astype(dtype)
     return Evaluated(
         list(dataset.metainfo['classes']), [str(entry['img_path'] or '') for entry in predictions],
         images(objects), rows(of_objects('bbox_label'), np.int64),
         rows(of_objects('bbox'), np.float32).reshape(-1, 4), rows(of_objects('ignore_flag'), bool),
         images([part['scores'] for part in found]),
-        *(np.concatenate([part[key].numpy() for part in found]).astype(dtype)
-          for key, dtype in (('labels', np.int64), ('scores', np.float32), ('bboxes', np.float32))))
+        joined('labels', np.int64), joined('scores', np.float32), joined('bboxes', np.float32))
