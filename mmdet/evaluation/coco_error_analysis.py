@@ -3,8 +3,8 @@
 Source: cocodataset.org, detection evaluation, part 4; figures as mmdetection's coco_error_analysis.py gives them.
 """
 from collections.abc import Sequence
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
