@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from mmdet.command_line import add_config, add_config_options, plain_errors
+from mmdet.errors import UserError
 
 
 def build_loader(cfg, seed):
@@ -23,8 +24,8 @@ def build_loader(cfg, seed):
         batches = DATA_SAMPLERS.build(cfg.batch_sampler, default_args=dict(sampler=sampler, batch_size=cfg.batch_size))
     else:
         batches = BatchSampler(sampler, cfg.batch_size, cfg.get('drop_last', False))
-    loader = DataLoader(dataset, batch_sampler=batches, num_workers=cfg.num_workers, collate_fn=stacked_collate,
-                        generator=torch.Generator().manual_seed(seed))
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=cfg.get('num_workers', 0),
+                        collate_fn=stacked_collate, generator=torch.Generator().manual_seed(seed))
     seed_batches(loader, seed)  # what transforms draw follows from seed, epoch and picture
     return loader
 
@@ -47,20 +48,28 @@ def build_schedulers(cfg, optimizer, epoch_length):
 def evaluate(model, loader, cfg):
     """The figures of the config's val_evaluator."""
     from mmdet.registry import METRICS
-    metric = METRICS.build(cfg.val_evaluator)
-    metric.dataset_meta = loader.dataset.metainfo
+    options = cfg.val_evaluator
+    metrics = [METRICS.build(each) for each in (options if isinstance(options, list) else [options])]
     model.eval()
     for batch in loader:
-        metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
-    return metric.evaluate(len(loader.dataset))
+        samples = [sample.to_dict() for sample in model.test_step(batch)]
+        for metric in metrics:
+            metric.process(batch, samples)
+    figures = {}
+    for metric in metrics:
+        metric.dataset_meta = loader.dataset.metainfo
+        figures.update(metric.evaluate(len(loader.dataset)))
+    return figures
 
 
 def train(cfg, device, told=print):
-    """Train as `cfg` says, and return the model; `told` gets epoch, iteration and the losses of each step."""
+    """Train as `cfg` says, and return the model and its data set. `told` gets a line of losses a step."""
     import torch
     from mmengine.runner import set_random_seed
 
     from mmdet.registry import MODELS, OPTIMIZERS
+    if 'max_epochs' not in (cfg.get('train_cfg') or {}):
+        raise UserError('plain_train.py counts epochs: train_cfg of the config needs max_epochs')
     seed = (cfg.get('randomness') or {}).get('seed') or 0
     set_random_seed(seed)
     model = MODELS.build(cfg.model).to(device)
@@ -102,9 +111,11 @@ def main():
     args = parser.parse_args()
 
     import torch
+    from mmengine.logging import MMLogger
 
     from mmdet.engine.config import read_config
     from mmdet.utils import register_all_modules
+    MMLogger.get_current_instance().addFilter(lambda record: '- torch.Size(' not in record.getMessage())  # each weight
     cfg = read_config(args.config, args.cfg_options)
     register_all_modules()
     model, dataset = train(cfg, args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
