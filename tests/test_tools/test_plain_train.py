@@ -17,7 +17,8 @@ def test_losses_are_the_runners(tiny):
     plain = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plain)
     cfg = read_config(str(tiny), {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 2,
-                                  'train_dataloader.dataset.indices': 8, 'val_dataloader.dataset.indices': 2})
+                                  'train_dataloader.batch_size': 2, 'train_dataloader.dataset.indices': 4,
+                                  'val_dataloader.dataset.indices': 1})
     cfg.work_dir, cfg.launcher, cfg.log_processor.window_size = str(tiny.parent / 'runner'), 'none', 1
     cfg.default_hooks.report = None
     register_all_modules()
