@@ -48,7 +48,7 @@ def test_a_pair_is_what_conv_norm_makes_of_it(network):
     for step in range(3):
         with torch.autocast('cpu', torch.bfloat16, enabled=step == 2), torch.no_grad():
             torch.testing.assert_close(converted.bn1(converted.conv1(X + step)), conv_norm(X + step, conv, norm),
-                                       rtol=1e-4, atol=1e-4)
+                                       rtol=1e-4, atol=2e-2 if step == 2 else 1e-4)  # bfloat16 rounds to 8 bits
             conv.weight *= 1.1
             converted.conv1.weight *= 1.1
 
