@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / 'mmdet'
-FOR_ALL = ('errors', 'import_paths', 'literals', 'named_files')
+FOR_ALL = ('errors', 'import_paths', 'literals', 'named_files', 'progress')
 MAY_IMPORT = {  # and all may import FOR_ALL
     'registry': set(),
     'ops': set(),

@@ -96,6 +96,16 @@ def test_eval_metric(files):
         assert f'| {expected.stats[0]:.3f} | {expected.stats[1]:.3f} |' in text
 
 
+def test_fuse_results(files):
+    """Of a file with itself nothing changes but boxes of one class that overlap, and their scores."""
+    text = run('analysis/fuse_results.py', 'found.pkl', 'found.json', '--annotation', 'truth.json', '--eval-single',
+               '--fusion-iou-thr', .99, '--save-fusion-results', cwd=files)
+    rows = [line.split('|')[1:] for line in text.splitlines() if line.startswith('| f')]
+    (_, *single), (_, *other), (_, *fused) = rows
+    assert single == other == fused
+    assert len(json.loads((files / 'outputs/fusion_results.json').read_text())) == 121
+
+
 def test_predictions_of_another_data_set_are_named(files):
     (files / 'other.json').write_text(json.dumps([dict(image_id=99, category_id=1, score=1, bbox=[0, 0, 1, 1])]))
     text = run('analysis/eval_metric.py', 'config.py', 'other.json', cwd=files, fails=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mmdet.errors import UserError
+from mmdet.progress import progress
 
 from ..picture_file import picture_size
 from . import cityscapes, coco, labelme, pictures, via, voc, yolo
@@ -53,7 +54,7 @@ def recognize(tree: Tree) -> str:
 def settle_sizes(collection: Collection) -> None:
     """Compare each picture with its entry, and turn objects that were drawn on one before EXIF turned it."""
     kept, turned = [], 0
-    for picture in collection.pictures:
+    for picture in progress(collection.pictures, 'sizes of the pictures'):
         stated = picture.height, picture.width
         if not picture.path.exists() and all(stated):
             kept.append(picture)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from mmdet.errors import UserError
+from mmdet.progress import progress
 
 from ..classes import nearest_name
 from ..image_file import decode_image
@@ -18,7 +19,7 @@ def odd_things(collection: Collection) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     found['entries that cannot be used'] += collection.broken
     same: dict[str, Picture] = {}
-    for picture in collection.pictures:
+    for picture in progress(collection.pictures, 'checking'):
         for kind, case in _of_picture(picture, same):
             found[kind].append(case)
         for item in picture.objects:

@@ -6,6 +6,7 @@ import numpy as np
 from pycocotools import mask as mask_api
 
 from mmdet.errors import UserError
+from mmdet.progress import progress
 
 from .options import Options
 from .records import Collection, Object, Picture, encode
@@ -22,7 +23,7 @@ def recognizes(tree: Tree) -> bool:
 def read(tree: Tree, options: Options) -> Collection:
     """The 8 classes that have instances; groups, whose pixels hold the class alone, are crowds."""
     found = Collection(classes=list(CLASSES.values()))
-    for path in tree.ending('.png'):
+    for path in progress(tree.ending('.png'), 'reading'):
         if not IDS.search(path.stem):
             continue
         with found.collect():

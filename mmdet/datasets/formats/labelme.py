@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as mask_api
 
 from mmdet.errors import UserError
+from mmdet.progress import progress
 
 from .options import Options
 from .output import Output
@@ -29,7 +30,7 @@ def read(tree: Tree, options: Options) -> Collection:
     """Polygons, circles and masks become masks, rectangles boxes. Those of one label and group_id are one object."""
     found = Collection()
     left_out: dict[str, int] = {}
-    for path in tree.ending('.json'):
+    for path in progress(tree.ending('.json'), 'reading'):
         with found.collect():
             content = read_json(path)
             if isinstance(content, dict) and not isinstance(content.get('shapes', []), list):
@@ -59,7 +60,7 @@ def read(tree: Tree, options: Options) -> Collection:
 def write(collection: Collection, out: Path, options: Options) -> None:
     """Pictures, each with its JSON file beside it, in the folder `out`."""
     output = Output(collection, out)
-    for picture in collection.pictures:
+    for picture in progress(collection.pictures, 'writing'):
         name, shapes = output.flat_name(picture), []
         for number, item in enumerate(picture.objects):
             flags = {flag: True for flag in FLAGS if item.notes.get(flag) or flag == 'crowd' and item.crowd}

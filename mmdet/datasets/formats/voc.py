@@ -2,6 +2,8 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mmdet.progress import progress
+
 from ..voc_xml import FLAGS, read_voc_xml
 from .options import VOC_CORNERS, Options
 from .output import Output
@@ -18,7 +20,7 @@ def read(tree: Tree, options: Options) -> Collection:
     found = Collection()
     low, high = VOC_CORNERS[options.voc_corners]
     splits = _image_sets(tree)
-    for path in tree.ending('.xml'):
+    for path in progress(tree.ending('.xml'), 'reading'):
         with found.collect():
             content = read_voc_xml(path)
             picture = tree.picture(path.stem, path)
@@ -43,7 +45,7 @@ def write(collection: Collection, out: Path, options: Options) -> None:
     """Annotations, JPEGImages and ImageSets/Main in the folder `out`."""
     low, high = VOC_CORNERS[options.voc_corners]
     output = Output(collection, out)
-    for picture in collection.pictures:
+    for picture in progress(collection.pictures, 'writing'):
         name = output.flat_name(picture)
         root = ElementTree.Element('annotation')
         _add(root, folder='JPEGImages', filename=name)

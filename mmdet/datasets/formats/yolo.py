@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from mmdet.errors import MissingFileError, UserError
+from mmdet.progress import progress
 
 from ..picture_file import is_picture, picture_size
 from .options import Options
@@ -38,7 +39,7 @@ def read(tree: Tree, options: Options) -> Collection:
     keypoints = content.get('kpt_shape')
     if keypoints is not None and not (isinstance(keypoints, list) and all(type(n) is int for n in keypoints)):
         raise UserError(f'{path}: kpt_shape is {keypoints!r:.60}; it must be two numbers, such as [17, 3]')
-    for picture in known or tree.pictures:
+    for picture in progress(known or tree.pictures, 'reading'):
         with found.collect():
             height, width, _ = picture_size(picture)
             lines = _label_file(picture)
