@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .evaluated import Evaluated
-from .matching import BACKGROUND, FOREGROUND, Matches, of_images, overlaps
+from .matching import BACKGROUND, FOREGROUND, Matches, match, of_images, overlaps
 
 ERRORS = ('classification', 'localization', 'both', 'duplicate', 'background', 'missed')
 
@@ -176,3 +176,17 @@ def ranked_pictures(evaluated: Evaluated, matches: Matches, score_thr: float) ->
                 for i in np.flatnonzero(given + objects)]
     return sorted(pictures, key=lambda picture: (-picture.quality, -picture.right if picture.right else
                                                  picture.wrong + picture.missed))
+
+
+def image_ap(evaluated: Evaluated) -> np.ndarray:
+    """(I,) AP of each image alone: the mean at IoU 0.5, 0.55, ..., 0.95 over the classes that have objects in it."""
+    e, size = evaluated, len(evaluated.paths)
+    rows_of = of_images(e.image, size)
+    objects = np.zeros((size, len(e.classes)), np.int64)
+    np.add.at(objects, (e.gt_image[~e.gt_crowd], e.gt_label[~e.gt_crowd]), 1)
+    values = np.zeros((10, size))
+    for i, iou_thr in enumerate(np.linspace(0.5, 0.95, 10)):
+        matches = match(e, iou_thr)
+        values[i] = [mean_ap(e.label[rows], e.score[rows], matches.found[rows] >= 0, matches.ignored[rows], counts)
+                     for rows, counts in zip(rows_of, objects, strict=True)]
+    return values.mean(axis=0)

@@ -14,10 +14,19 @@ SIDE = 300  # pixels of the longer side in the page
 
 def side_by_side(evaluated: Evaluated, image: int, score_thr: float) -> str | None:
     """The image as a data URL, truth on the left, what scores from `score_thr` on the right; None without its file."""
+    both = drawn_pair(evaluated, image, score_thr, SIDE)
+    if both is None:
+        return None
+    jpeg = cv2.imencode('.jpg', both[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    return f'data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'
+
+
+def drawn_pair(evaluated: Evaluated, image: int, score_thr: float, side: int | None = None) -> np.ndarray | None:
+    """RGB pixels of both, the longer side of each `side` pixels, or as it is."""
     pixels = cv2.imread(evaluated.paths[image]) if evaluated.paths[image] else None
     if pixels is None:
         return None
-    scale = SIDE / max(pixels.shape[:2])
+    scale = side / max(pixels.shape[:2]) if side else 1.
     pixels = cv2.resize(pixels[..., ::-1], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     real = (evaluated.gt_image == image) & ~evaluated.gt_crowd
     given = (evaluated.image == image) & (evaluated.score >= score_thr)
@@ -27,9 +36,7 @@ def side_by_side(evaluated: Evaluated, image: int, score_thr: float) -> str | No
     texts = [f'{name} {score:.2f}' for name, score in zip(names[evaluated.label[given]], evaluated.score[given])]
     found = _drawn(pixels, evaluated.box[given] * scale, evaluated.label[given], texts)
     gap = np.full((pixels.shape[0], 8, 3), 255, np.uint8)
-    jpeg = cv2.imencode('.jpg', np.concatenate([truth, gap, found], axis=1)[..., ::-1],
-                        [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-    return f'data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'
+    return np.concatenate([truth, gap, found], axis=1)
 
 
 def _drawn(pixels: np.ndarray, boxes: np.ndarray, labels: np.ndarray, texts: list[str]) -> np.ndarray:

@@ -2,6 +2,7 @@
 import csv
 import json
 import pickle
+import runpy
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from run_tool import run
+from run_tool import ROOT, run
 
 from mmdet.datasets import read_coco_json
 from mmdet.evaluation.coco_error_analysis import error_precisions, with_supercategories
@@ -94,6 +95,27 @@ def test_eval_metric(files):
         assert f"'coco/bbox_mAP': {expected.stats[0]:.3g}, 'coco/bbox_mAP_50': {expected.stats[1]:.3g}" in text
         text = run('eval_results.py', 'truth.json', name, cwd=files)
         assert f'| {expected.stats[0]:.3f} | {expected.stats[1]:.3f} |' in text
+
+
+def test_analyze_results(files):
+    """Of the picture that is found exactly, and of those where nothing was found."""
+    truth = json.loads((files / 'truth.json').read_text())
+    exact = [dict(image_id=3, category_id=o['category_id'], bbox=o['bbox'], score=.9)
+             for o in truth['annotations'] if o['image_id'] == 3 and not o['iscrowd']]
+    (files / 'exact.json').write_text(json.dumps(exact))
+    text = run('analysis/analyze_results.py', 'config.py', 'exact.json', 'shown', '--topk', 1, cwd=files)
+    assert 'mean AP of a picture 0.125' in text
+    assert cv2.imread(str(files / 'shown/good/3_1.000.jpg')).shape == (200, 408, 3)
+    assert [path.name for path in (files / 'shown/bad').iterdir()] == ['1_0.000.jpg']
+
+
+def test_robustness_is_the_mean_of_what_is_spoilt():
+    summary = runpy.run_path(str(ROOT / 'tools/analysis/test_robustness.py'), run_name='tool')['summary']
+    assert summary(dict(fog={0: dict(l=-1.), 1: dict(l=-1.)}), ['l'], 'all') == dict(P=[None], mPC=[None], rPC=[None])
+    results = dict(fog={0: dict(mAP=.5), 1: dict(mAP=.4), 3: dict(mAP=.1)}, snow={0: dict(mAP=.5), 1: dict(mAP=.1)},
+                   spatter={0: dict(mAP=.5), 1: dict(mAP=.6)})
+    assert summary(results, ['mAP'], 'benchmark') == dict(P=[.5], mPC=[pytest.approx(.2)], rPC=[pytest.approx(.4)])
+    assert summary(results, ['mAP'], 'all')['mPC'] == [pytest.approx(.3)]
 
 
 def test_fuse_results(files):

@@ -21,8 +21,7 @@ class Corrupt(BaseTransform):
         severity: 1..5.
 
     Raises:
-        ValueError: imagecorruptions is not installed. What it cannot do with this NumPy (fog with 2.0) shows when
-            the transform is built.
+        ValueError: imagecorruptions is not installed. What it cannot do shows when the transform is built.
     """
 
     def __init__(self, corruption: str, severity: int = 1):
@@ -36,18 +35,31 @@ class Corrupt(BaseTransform):
 
 
 def _package_function() -> Callable:
-    """imagecorruptions.corrupt. The package finds its pictures of frost by a module that setuptools 82 has no more."""
+    """imagecorruptions.corrupt. The package asks setuptools, NumPy and scikit-image for what they have no more."""
     def file_of(package: str, path: str) -> str:
         return str(Path(str(sys.modules[package].__file__)).parent / path)
     stand_in: Any = ModuleType('pkg_resources')
     stand_in.resource_filename = file_of
     missing = sys.modules.setdefault('pkg_resources', stand_in) is stand_in
     try:
-        from imagecorruptions import corrupt
+        from imagecorruptions import corrupt, corruptions
     except ImportError as error:
         raise UserError(f"the transform Corrupt needs imagecorruptions ({error}): pip install 'mmdet-norms[corrupt]'"
                         ) from None
     finally:
         if missing:
             del sys.modules['pkg_resources']
+    if not isinstance(corruptions.np, _OldNumPy):
+        gaussian = corruptions.gaussian
+        corruptions.np = _OldNumPy()
+        corruptions.gaussian = lambda image, *sigma, multichannel=False, **options: gaussian(
+            image, *sigma, channel_axis=-1 if multichannel else None, **options)
     return corrupt
+
+
+class _OldNumPy:
+    """NumPy with the name that NumPy 2 dropped."""
+    float_ = np.float64
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)

@@ -1,9 +1,10 @@
 import colorsys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from mmdet.datasets.transforms import PhotoMetricDistortion
+from mmdet.datasets.transforms import Corrupt, PhotoMetricDistortion
 
 IMAGE = np.array([[[40, 90, 200], [120, 60, 30], [10, 220, 130]]], np.uint8)
 NOTHING = dict(brightness_delta=0, contrast_range=(1, 1), saturation_range=(1, 1), hue_delta=0)
@@ -49,3 +50,11 @@ def test_hue_turns_and_nothing_else():
             h0, s0, v0 = colorsys.rgb_to_hsv(*np.sort(before) / 255)
             _, s1, v1 = colorsys.rgb_to_hsv(*np.sort(after) / 255)
             assert (s1, v1) == pytest.approx((s0, v0), abs=0.01)
+
+
+@pytest.mark.skipif(find_spec('imagecorruptions') is None, reason='needs imagecorruptions')
+def test_corruptions_run_with_the_packages_of_today():
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    for name in ('frost', 'fog', 'gaussian_blur', 'glass_blur', 'elastic_transform', 'spatter'):
+        spoilt = Corrupt(name, severity=3).transform(dict(img=image.copy()))['img']
+        assert spoilt.shape == image.shape and spoilt.dtype == np.uint8 and (spoilt != image).mean() > .1
