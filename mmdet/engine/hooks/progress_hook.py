@@ -1,5 +1,6 @@
 import logging
 import re
+import shutil
 import sys
 from typing import Any
 
@@ -31,7 +32,8 @@ class ProgressHook(Hook):
     def _open(self, runner: Runner, name: str, batches: int) -> None:
         if is_main_process() and sys.stderr.isatty():
             from tqdm import tqdm
-            self._bar = tqdm(desc=name, total=batches, unit='batch', dynamic_ncols=True, leave=False)
+            width, height = shutil.get_terminal_size()  # tqdm shows nothing where a terminal tells none
+            self._bar = tqdm(desc=name, total=batches, unit='batch', ncols=width, nrows=height, leave=False)
             for handler in self._handlers(runner):
                 handler.addFilter(self._shown)
 
