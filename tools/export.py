@@ -18,7 +18,7 @@ def check(path, detector, pictures):
     import numpy as np
     from terminaltables import AsciiTable
 
-    from mmdet.apis.test_pipeline import TestPipeline
+    from mmdet.apis.pipeline import TestPipeline
     from mmdet.export.check import compare, run_detector, runtimes, timed
     pipeline, ours, others = TestPipeline(detector.cfg), run_detector(detector), runtimes(path)
     rows = [['pictures', 'program', 'seconds', 'detections', 'missing', 'boxes', 'scores', 'masks']]

@@ -28,9 +28,9 @@ from .detected import Detected, prediction_dict
 from .drawings import Drawings
 from .image_input import as_image
 from .inference import init_detector, with_bitmaps
+from .pipeline import TestPipeline
 from .prediction_files import PredictionFiles
 from .sources import Picture, count, find_pictures, pictures
-from .test_pipeline import TestPipeline
 from .tiles import Tiling, detect_in_tiles
 from .video import Video
 

@@ -22,7 +22,7 @@ from mmdet.utils import register_all_modules
 from mmdet.visualization import get_palette
 
 from .image_input import is_one_image
-from .test_pipeline import TestPipeline, as_results
+from .pipeline import TestPipeline, as_results
 
 
 def init_detector(config: str | Path | Config, checkpoint: str | Path | dict | None = None, palette: str = 'none',

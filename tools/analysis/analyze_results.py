@@ -32,7 +32,7 @@ def main():
 
     import cv2
 
-    from mmdet.apis.test_data import tested
+    from mmdet.apis.tested_data import tested
     from mmdet.evaluation.result_file import evaluated_predictions
     from mmdet.report.analysis import image_ap
     from mmdet.report.pictures import drawn_pair

@@ -38,7 +38,7 @@ def main():
 
     import matplotlib
 
-    from mmdet.apis.test_data import tested
+    from mmdet.apis.tested_data import tested
     from mmdet.errors import UserError
     from mmdet.evaluation.result_file import evaluated_predictions
     from mmdet.report.analysis import confusion

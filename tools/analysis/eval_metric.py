@@ -17,7 +17,7 @@ def main():
 
     from mmengine.evaluator import Evaluator
 
-    from mmdet.apis.test_data import tested
+    from mmdet.apis.tested_data import tested
     from mmdet.registry import EVALUATOR
     cfg, dataset, predictions = tested(args.config, args.pkl_results, args.cfg_options)
     wanted = cfg.get('test_evaluator') or cfg.val_evaluator
