@@ -197,8 +197,10 @@ def detections_of(result: dict, image: dict, category_ids: Sequence[Any]) -> Ite
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise UserError(f'the model predicts boxes or scores that are not finite {where}: were its weights, or the '
                         'training they come from, broken by NaN?')
-    if (boxes[:, 2:] < 0).any():
+    if (boxes[:, 2:] < -1).any():
         raise UserError(f'the model predicts boxes of negative width or height {where}: they must be x1, y1, x2, y2')
+    # Where x2 is the last pixel, as Detectron counts, a box of less than a pixel ends before it begins.
+    boxes[:, 2:] = boxes[:, 2:].clip(0)
     if ((labels < 0) | (labels >= len(category_ids))).any():
         raise UserError(f'the model predicts the label {labels.max()} {where}; there are {len(category_ids)} classes')
     masks, size = result.get('masks', [None] * len(boxes)), [image['height'], image['width']]

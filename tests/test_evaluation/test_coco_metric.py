@@ -215,7 +215,7 @@ def test_broken_predictions_are_named(ann_file):
             run([bad], ann_file=ann_file, metric=['bbox', 'segm'])
     refused('not finite', scores=torch.tensor([float('nan')]))
     refused('not finite', bboxes=torch.tensor([[1, 2, float('inf'), 4]]))
-    refused('negative width', bboxes=torch.tensor([[5., 5, 4, 9]]))
+    refused('negative width', bboxes=torch.tensor([[5., 5, 3, 9]]))
     refused('the label 2', labels=torch.tensor([2]))
     refused('the label -1', labels=torch.tensor([-1]))
     refused('predicted mask 0', masks=[dict(size=[100, 120], counts=b'\x31\x31')])
@@ -223,7 +223,7 @@ def test_broken_predictions_are_named(ann_file):
 
 
 def test_mistakes_are_named(ann_file, tmp_path):
-    with pytest.raises(ValueError, match=r"metric=\('bbox', 'segm', 'proposal'\), not \['box'\]"):
+    with pytest.raises(ValueError, match=r"metric=\('bbox', 'segm', 'proposal', 'proposal_fast'\), not \['box'\]"):
         CocoMetric(metric='box')
     with pytest.raises(ValueError, match=r"metric_items .*\['AP'\].*mAP_50"):
         CocoMetric(metric_items=['AP'])
