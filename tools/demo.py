@@ -69,6 +69,7 @@ def main():
     print(AsciiTable(rows).table)
     print(f'Checkpoint: {cfg.load_from}')
     print(f'Pictures, ground truth left and predictions right: {args.work_dir / "pictures"}')
+    print(f'The report of the training: {args.work_dir / "report.html"}')
 
 
 if __name__ == '__main__':

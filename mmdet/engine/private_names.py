@@ -22,6 +22,7 @@ PRIVATE_NAMES = {
     'mmengine.model:BaseModel': ('_run_forward',),
     'mmengine.model:BaseModule': ('_params_init_info',),
     'mmengine.optim:OptimWrapper': ('_accumulative_counts', '_clip_grad', '_inner_count'),
+    'mmengine.registry:Registry': ('_module_dict', '_register_module'),
     'mmengine.runner:EpochBasedTrainLoop': ('_decide_current_val_interval', '_epoch', '_iter', '_max_epochs'),
     'mmengine.runner:IterBasedTrainLoop': ('_decide_current_val_interval', '_iter', '_max_iters'),
     'mmengine.runner:Runner': ('_has_loaded', '_init_model_weights', '_load_from', '_log_env', '_maybe_compile',

@@ -67,10 +67,13 @@ def test_mmdetection_1x(tmp_path, prefix):
     assert conversion.conventions.aligned is False and conversion.conventions.box_width == 'x2 - x1 + 1'
 
 
-def test_cascades_of_1x_are_named(tmp_path):
-    torch.save(dict(state_dict={'bbox_head.0.fc_cls.weight': torch.zeros(81, 4)}), tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match='a.pth .mmdetection 1.x. has a part that no model here has: cascade of heads'):
-        read_checkpoint(tmp_path / 'a.pth')
+def test_cascades_of_1x(tmp_path):
+    """Each head's background, which stood first, stands last."""
+    weight = torch.arange(81.)[:, None].expand(81, 4)
+    torch.save(dict(state_dict={f'bbox_head.{i}.fc_cls.weight': weight + i for i in range(3)}), tmp_path / 'a.pth')
+    weights = read_checkpoint(tmp_path / 'a.pth')['state_dict']
+    for i in range(3):
+        assert weights[f'roi_head.bbox_head.{i}.fc_cls.weight'][:, 0].tolist() == [*range(1 + i, 81 + i), i]
 
 
 def resnet(norm='bn'):

@@ -75,5 +75,5 @@ def test_the_part_that_fails_is_named(detector, monkeypatch):
         def predict(self, *args):
             return super().predict(*args)
     monkeypatch.setattr(detector.roi_head.bbox_head, '__class__', OwnHead)
-    with pytest.raises(UserError, match='model.roi_head.bbox_head cannot be exported: OwnHead has a predict'):
+    with pytest.raises(UserError, match='model.roi_head.bbox_head cannot be exported: OwnHead has predict of its own'):
         export_program(detector)

@@ -21,6 +21,7 @@ def test_losses_are_the_runners(tiny):
                                   'val_dataloader.dataset.indices': 1})
     cfg.work_dir, cfg.launcher, cfg.log_processor.window_size = str(tiny.parent / 'runner'), 'none', 1
     cfg.default_hooks.report = None
+    cfg.visualizer.name = 'plain_train'  # one of its own: another test's would write elsewhere
     register_all_modules()
     lines = []
     model, _ = plain.train(cfg, 'cpu', lines.append)
