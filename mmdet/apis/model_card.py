@@ -1,5 +1,4 @@
 """A model card: in one page of Markdown what a checkpoint is, how it was trained, how good it is and how to use it."""
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from mmdet.checkpoints import saved_dataset_meta
 from mmdet.engine.config import innermost
 from mmdet.errors import UserError
 from mmdet.literals import literal_config
+from mmdet.report import Run
 
 NO_FIGURES = {'step', 'time', 'data_time'}  # of a validation's line in scalars.json
 PARTS = dict(backbone='backbone', neck='neck', bbox_head='box head', mask_head='mask head')
@@ -28,7 +28,8 @@ def model_card(checkpoint: Mapping, file: Path, digest: str, work_dir: Path, ave
         cfg: Any = literal_config(str(meta.get('cfg', '')))
     except UserError:  # a config of more than plain values
         cfg = {}
-    machine = _environment(work_dir)
+    run = Run(work_dir)
+    machine = run.environment
     rows = {**_model(_part(cfg, 'model')), **_data(cfg, saved_dataset_meta(checkpoint)),
             **_training(cfg, meta, machine)}
     if averaged:
@@ -38,7 +39,7 @@ def model_card(checkpoint: Mapping, file: Path, digest: str, work_dir: Path, ave
     rows |= machine
     lines = [f'# {file.stem}', '', f'`{file.name}`, {file.stat().st_size / 2**20:.1f} MiB, SHA-256 `{digest}`', '',
              *_table(['', ''], [[key, str(value)] for key, value in rows.items() if value not in (None, '')]), '',
-             *_accuracy(cfg, meta, work_dir), '## Use', '', '```python', 'from mmdet.apis import DetInferencer',
+             *_accuracy(cfg, meta, run), '## Use', '', '```python', 'from mmdet.apis import DetInferencer',
              f'detector = DetInferencer({"" if cfg else "config, "}weights={file.name!r})',
              "detector('picture.jpg', out_dir='found')", '```', '']
     return '\n'.join(lines)
@@ -91,20 +92,10 @@ def _training(cfg: Mapping, meta: Mapping, machine: Mapping) -> dict[str, Any]:
             'Written': meta.get('time')}
 
 
-def _environment(work_dir: Path) -> dict[str, str]:
-    """What the newest log says that the training stands on."""
-    for log in sorted(work_dir.glob('*/*.log'), reverse=True):
-        with open(log, errors='replace') as file:
-            block = re.search(r'- Environment\n((?:    .*\n)+)', file.read(10000))
-        if block:
-            return dict(re.findall(r'    (\w+) +(.*)', block[1]))
-    return {}
-
-
-def _accuracy(cfg: Mapping, meta: Mapping, work_dir: Path) -> list[str]:
+def _accuracy(cfg: Mapping, meta: Mapping, run: Run) -> list[str]:
     """The validation of these weights; where they had none, the last one before, which is said."""
     unit = 'iter' if 'Iter' in str(_part(cfg, 'train_cfg').get('type')) else 'epoch'
-    found = _validations(work_dir)
+    found = _validations(run)
     own = meta.get(unit)
     if not found or not isinstance(own, int):
         return []
@@ -126,18 +117,11 @@ def _accuracy(cfg: Mapping, meta: Mapping, work_dir: Path) -> list[str]:
     return lines + ([*_table(['figure', 'value'], others), ''] if others else [])
 
 
-def _validations(work_dir: Path) -> dict[int, dict[str, Any]]:
-    """Step -> figures of all runs in `work_dir`, a later run's where both have one."""
-    found = {}
-    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in file.read_text(errors='replace').splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:  # of a run that was killed
-                continue
-            if 'loss' not in entry and isinstance(entry.get('step'), int) and entry.keys() - NO_FIGURES:
-                found[entry['step']] = {key: value for key, value in entry.items() if key not in NO_FIGURES}
-    return found
+def _validations(run: Run) -> dict[int, dict[str, Any]]:
+    """Step -> figures."""
+    found = {line['step']: {key: value for key, value in line.items() if key not in NO_FIGURES}
+             for line in run.validations}
+    return {step: figures for step, figures in found.items() if figures}
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -5,6 +5,7 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.model import BaseModel
 
+from mmdet.datasets.innermost import innermost_dataset
 from mmdet.errors import UserError
 from mmdet.structures import DetDataSample
 
@@ -45,8 +46,7 @@ def loads_annotations_last(dataset: Any) -> bool:
     Raises:
         UserError: it loads none.
     """
-    while hasattr(dataset, 'datasets') or hasattr(dataset, 'dataset'):
-        dataset = dataset.datasets[0] if hasattr(dataset, 'datasets') else dataset.dataset
+    dataset = innermost_dataset(dataset)
     steps = [type(step).__name__ for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ())]
     loading = [i for i, name in enumerate(steps) if 'LoadAnnotations' in name]
     if not loading:

@@ -135,8 +135,8 @@ def _relabelled(entry: dict, classes: Sequence[str], path: str) -> dict:
 def _grouped(results: list, dataset: Any, infos: Sequence[dict], path: str) -> dict[Any, dict]:
     """COCO result dicts by image. Of a data set without COCO's categories the category is the label."""
     from mmdet.datasets import read_coco_json
-    while hasattr(dataset, 'datasets') or hasattr(dataset, 'dataset'):
-        dataset = dataset.datasets[0] if hasattr(dataset, 'datasets') else dataset.dataset
+    from mmdet.datasets.innermost import innermost_dataset
+    dataset = innermost_dataset(dataset)
     classes = list(dataset.metainfo['classes'])
     ann_file = str(getattr(dataset, 'ann_file', ''))
     categories = (read_coco_json(ann_file)['categories'] if ann_file.endswith('.json')

@@ -9,7 +9,8 @@ from pathlib import Path
 from trainings import ROOT, add_options, command, compare
 
 from mmdet.command_line import plain_errors
-from mmdet.errors import MissingFileError, UserError
+from mmdet.errors import UserError
+from mmdet.named_files import existing_config
 
 DEMOS = ('faster-rcnn_demo', 'cascade-rcnn_demo', 'rpn_demo', 'mask-rcnn_demo', 'mask-rcnn_demo_copy-paste')
 
@@ -23,8 +24,7 @@ def main():
     if len(by_name) < len(args.configs):
         raise UserError('two of the configs have one name: the table and the work dirs could not tell them apart')
     for config in args.configs:
-        if not config.is_file():
-            raise MissingFileError(f'config {config} does not exist')
+        existing_config(config)
     compare({name: command(config, args.work_dir / name, args.cfg_options) for name, config in by_name.items()},
             args.work_dir, 'model')
 
