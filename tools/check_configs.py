@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -130,10 +132,27 @@ def check(path, options):
     return sum(p.numel() for p in model.parameters()) / 1e6, losses['loss'].item(), len(sample.pred_instances)
 
 
+def line(path, name, options):
+    """The table's line of one config, and what went wrong, or None."""
+    start = time.perf_counter()
+    try:
+        parameters, loss, detections = check(path, options)
+        row, mistake = [f'{parameters:.2f} M', f'{loss:.2f}', detections], None
+    except Exception as error:  # one failure must not hide the others
+        row, mistake = ['FAILED', '', ''], user_mistake(error) or traceback.format_exc()
+    return [name, *row, f'{time.perf_counter() - start:.1f}'], mistake
+
+
+def start_worker():
+    torch.set_num_threads(1)
+    MMLogger.get_current_instance().setLevel('ERROR')
+
+
 def main():
     parser = argparse.ArgumentParser(description='Check configs without data')
     parser.add_argument('folder', type=Path, help='folder of configs')
     parser.add_argument('list', type=Path, nargs='?', help='file that names some of them, one a line')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='configs at a time (%(default)s)')
     add_config_options(parser)
     args = parser.parse_args()
     if args.list is not None:
@@ -143,19 +162,15 @@ def main():
                        if '_base_' not in path.parts and 'common' not in path.parts)
     if not names:
         raise MissingFileError(f'{args.folder} holds no configs')
-    MMLogger.get_current_instance().setLevel('ERROR')
     rows, failed = [['config', 'parameters', 'loss', 'detections', 'seconds']], 0
-    for name in names:
-        start = time.perf_counter()
-        try:
-            parameters, loss, detections = check(args.folder / name, args.cfg_options)
-            row = [f'{parameters:.2f} M', f'{loss:.2f}', detections]
-        except Exception as error:  # one failure must not hide the others
-            failed += 1
-            row = ['FAILED', '', '']
-            print(f'{name}: {user_mistake(error) or traceback.format_exc()}')
-        rows.append([name, *row, f'{time.perf_counter() - start:.1f}'])
-        print(*rows[-1], flush=True)
+    with ProcessPoolExecutor(min(args.jobs, len(names)), get_context('spawn'), start_worker) as pool:
+        paths = [(args.folder / name).resolve() for name in names]
+        for row, mistake in pool.map(line, paths, names, [args.cfg_options] * len(names)):
+            if mistake is not None:
+                failed += 1
+                print(f'{row[0]}: {mistake}')
+            rows.append(row)
+            print(*row, flush=True)
     print(AsciiTable(rows).table)
     print(f'{len(names) - failed} of {len(names)} configs build, train and predict')
     sys.exit(failed > 0)
