@@ -15,7 +15,9 @@ STEPS = 6
 def model():
     torch.manual_seed(0)
     norm = dict(type='CBN', buffer_num=2, burnin_iters=1)
-    return nn.Sequential(ConvModule(3, 6, 3, norm_cfg=norm), ConvModule(6, 4, 1, norm_cfg=norm)).double()
+    return nn.Sequential(
+        ConvModule(3, 6, 3, norm_cfg=norm), ConvModule(6, 6, 3, padding=2, dilation=2, groups=2, norm_cfg=norm),
+        ConvModule(6, 4, 3, padding=1, conv_cfg=dict(type='DCNv2'), norm_cfg=norm)).double()
 
 
 def batch(t, rank):

@@ -16,10 +16,13 @@ ROWS = [(3, 3), (5, 1), (0, 4), (4, 0), (0, 0)]
 
 
 def model(kind):
-    """Two convolutions, the second of which sees what the first norm gave."""
+    """Convolutions, plain, grouped and deformable, each of which sees what the norm before it gave."""
     torch.manual_seed(0)
-    module = nn.Sequential(ConvModule(3, 8, 3, norm_cfg=dict(type=kind)),
-                           ConvModule(8, 5, 1, norm_cfg=dict(type=kind, momentum=None)))
+    norm = dict(type=kind)
+    module = nn.Sequential(ConvModule(3, 8, 3, norm_cfg=norm),
+                           ConvModule(8, 6, 3, padding=2, dilation=2, groups=2, norm_cfg=norm),
+                           ConvModule(6, 5, 3, padding=1, conv_cfg=dict(type='DCNv2'),
+                                      norm_cfg=dict(norm, momentum=None)))
     return module.double()
 
 
