@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdet.registry import MODELS
-from mmdet.structures.boxes import box_area
+from mmdet.structures.boxes import area, box_area
 
 from .losses import weighted_mean
 
@@ -14,7 +14,7 @@ from .losses import weighted_mean
 def overlap(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Areas (...) of the intersection and the union of each pair of boxes (..., 4)."""
     corners = torch.minimum(pred[..., 2:], target[..., 2:]), torch.maximum(pred[..., :2], target[..., :2])
-    intersection = (corners[0] - corners[1]).clamp(min=0).prod(-1)
+    intersection = area((corners[0] - corners[1]).clamp(min=0))
     return intersection, box_area(pred) + box_area(target) - intersection
 
 
@@ -66,7 +66,7 @@ class GIoULoss(BoxLoss):
 
     def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         intersection, union = overlap(pred, target)
-        around = enclosure(pred, target).prod(-1).clamp(min=self.eps)
+        around = area(enclosure(pred, target)).clamp(min=self.eps)
         return (1 - intersection / union.clamp(min=self.eps) + (around - union) / around)[..., None]
 
 

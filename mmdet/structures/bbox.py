@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .boxes import box_area, box_iou
+from .boxes import area, box_area, box_iou
 
 __path__: list[str] = []  # mmdetection's is a package, whose modules mmdet/import_paths.py finds
 
@@ -27,14 +27,14 @@ def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, mode: str = 'iou', is_aligne
     if not is_aligned:
         bboxes1, bboxes2 = bboxes1[..., :, None, :], bboxes2[..., None, :, :]
     low, high = torch.maximum(bboxes1[..., :2], bboxes2[..., :2]), torch.minimum(bboxes1[..., 2:], bboxes2[..., 2:])
-    intersection = (high - low).clamp(min=0).prod(-1)
-    area = box_area(bboxes1) if mode == 'iof' else box_area(bboxes1) + box_area(bboxes2) - intersection
-    overlap = intersection / area.clamp(min=eps)
+    intersection = area((high - low).clamp(min=0))
+    union = box_area(bboxes1) if mode == 'iof' else box_area(bboxes1) + box_area(bboxes2) - intersection
+    overlap = intersection / union.clamp(min=eps)
     if mode != 'giou':
         return overlap
     low, high = torch.minimum(bboxes1[..., :2], bboxes2[..., :2]), torch.maximum(bboxes1[..., 2:], bboxes2[..., 2:])
-    around = (high - low).clamp(min=0).prod(-1).clamp(min=eps)
-    return overlap - (around - area) / around
+    around = area((high - low).clamp(min=0)).clamp(min=eps)
+    return overlap - (around - union) / around
 
 
 def bbox2roi(bbox_list: Sequence[Tensor]) -> Tensor:

@@ -3,10 +3,15 @@ import torch
 from torch import Tensor
 
 
+def area(sides: Tensor) -> Tensor:
+    """Width times height (...) of (..., 2). Not prod(), whose backward waits for the device."""
+    width, height = sides.unbind(-1)
+    return width * height
+
+
 def box_area(boxes: Tensor) -> Tensor:
     """Areas (..., N) of boxes (..., N, 4); 0 for a box turned inside out."""
-    width, height = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).unbind(-1)
-    return width * height
+    return area((boxes[..., 2:] - boxes[..., :2]).clamp(min=0))
 
 
 def box_iou(boxes1: Tensor, boxes2: Tensor, mode: str = 'iou', eps: float = 1e-6) -> Tensor:

@@ -55,7 +55,7 @@ def norms(norm_cfg) -> dict:
 
 def build(**options):
     torch.manual_seed(0)
-    model = MODELS.build(config(**SMALL, **options))
+    model = MODELS.build(config(**{**SMALL, **options}))
     model.init_weights()
     return model
 

@@ -43,22 +43,22 @@ PARTS = dict(
                                              refine_type='conv')])
 
 
-def numbers(name: str) -> tuple[list[str], dict[str, np.ndarray]]:
+def numbers(name: str, device: str = 'cpu') -> tuple[list[str], dict[str, np.ndarray]]:
     """Names and shapes of the state dict of PARTS[name]; its outputs, thinned out, and gradient norms in training."""
     cfg = PARTS[name]
     model = MODELS.build(cfg)
     fill(model)
-    model.train()
+    model.train().to(device)
     if 'depth' in cfg:
-        outs = model(entry('image', (2, 3, 96, 64)) * 100)
+        outs = model(entry('image', (2, 3, 96, 64)).to(device) * 100)
     else:
-        outs = model(tuple(entry(f'level{i}', (2, channels, 40 >> i, 24 >> i)) * 60
+        outs = model(tuple(entry(f'level{i}', (2, channels, 40 >> i, 24 >> i)).to(device) * 60
                            for i, channels in enumerate(LEVELS['in_channels'])))
     found = {}
     for i, out in enumerate(outs):
-        values = out.detach().flatten()
+        values = out.detach().cpu().flatten()
         found[f'{name}/out{i}'] = values[::max(len(values) // 50, 1)].numpy()
-    sum((out * entry(f'direction{i}', tuple(out.shape))).sum() for i, out in enumerate(outs)).backward()
+    sum((out * entry(f'direction{i}', tuple(out.shape)).to(device)).sum() for i, out in enumerate(outs)).backward()
     grads = [(key, parameter.grad) for key, parameter in sorted(model.named_parameters()) if parameter.grad is not None]
     found[f'{name}/grad_norms'] = np.array([float(grad.norm()) for _, grad in grads], np.float32)
     return [f'{key} {tuple(value.shape)}' for key, value in model.state_dict().items()], found

@@ -127,9 +127,20 @@ def test_backward_is_that_of_the_engine():
         torch.testing.assert_close(ours, expected)
 
 
+GIOU = dict(reg_decoded_bbox=True, loss_bbox=dict(_delete_=True, type='GIoULoss'))
+LATE = (False, False, True, True)
+BOTTLENECKS = {'backbone.depth': 50, 'neck.in_channels': [64, 128, 256, 512]}
+
+
 @pytest.mark.gpu
-def test_step_waits_for_nothing_on_the_device():
-    model = build().cuda().train()
+@pytest.mark.parametrize('options', [
+    {}, {f'{head}.{key}': value for head in ('rpn_head', 'roi_head.bbox_head') for key, value in GIOU.items()},
+    {'backbone.dcn': dict(type='DCNv2', deform_groups=2), 'backbone.stage_with_dcn': LATE, **BOTTLENECKS},
+    {'backbone.plugins': [dict(cfg=dict(type='ContextBlock', ratio=1 / 4), stages=LATE, position='after_conv3')],
+     **BOTTLENECKS},
+    {'neck.type': 'PAFPN'}], ids=['plain', 'giou', 'dcn', 'context', 'pafpn'])
+def test_step_waits_for_nothing_on_the_device(options):
+    model = build(**options).cuda().train()
     batch = model.data_preprocessor(data(*scene(0)), True)
     model(**batch, mode='loss')
     torch.cuda.synchronize()

@@ -110,6 +110,15 @@ def test_gradients(loss):
     assert value == 0 and torch.autograd.grad(value, padding)[0].isfinite().all()
 
 
+@pytest.mark.parametrize('loss', LOSSES, ids=repr)
+def test_no_value_is_looked_at(loss):
+    """Neither forward nor backward, else a GPU would have to be waited for."""
+    pred, target = pairs(12)
+    with torch.profiler.profile() as profile:
+        loss(pred.requires_grad_(), target, torch.ones(12, 1), 7).backward()
+    assert not {'aten::_local_scalar_dense', 'aten::nonzero'} & {event.key for event in profile.key_averages()}
+
+
 def test_unknown_mode():
     with pytest.raises(ValueError, match="'linear'"):
         IoULoss('cubic')

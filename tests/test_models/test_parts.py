@@ -18,9 +18,11 @@ from mmdet.registry import MODELS
 GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'golden' / 'parts.npz')
 
 
+@pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.gpu)])
 @pytest.mark.parametrize('name', PARTS)
-def test_names_and_numbers(name):
-    keys, found = numbers(name)
+def test_names_and_numbers(name, device, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+    keys, found = numbers(name, device)
     assert sorted(keys) == sorted(str(GOLDEN[f'{name}/keys']).splitlines())
     assert found.keys() == {key for key in GOLDEN if key.startswith(f'{name}/')} - {f'{name}/keys'}
     for key, values in found.items():

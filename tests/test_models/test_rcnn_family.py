@@ -26,6 +26,11 @@ from mmdet.registry import MODELS  # noqa: E402
 GOLDEN = Path(__file__).parents[1] / 'data/golden/rcnn_family.npz'
 
 
+def expected_of(case):
+    golden = np.load(GOLDEN)
+    return {name.removeprefix(f'{case}/'): golden[name] for name in golden.files if name.startswith(f'{case}/')}
+
+
 def batch(model, training):
     loaded = data(*small_scene(), masks=getattr(getattr(model, 'roi_head', None), 'mask_head', None) is not None)
     if type(model).__name__ == 'FastRCNN':
@@ -36,8 +41,7 @@ def batch(model, training):
 
 @pytest.mark.parametrize('case', CASES)
 def test_numbers_are_mmdetections(case):
-    golden = np.load(GOLDEN)
-    golden = {name.removeprefix(f'{case}/'): golden[name] for name in golden.files if name.startswith(f'{case}/')}
+    golden = expected_of(case)
     model = MODELS.build(model_config(case))
     names = [f'{name} {tuple(value.shape)}' for name, value in model.state_dict().items()]
     assert sorted(names) == sorted(golden['names'].tolist())
@@ -67,6 +71,29 @@ def test_numbers_are_mmdetections(case):
         if 'masks' in found:
             areas = found.masks.to_tensor().flatten(1).sum(1)
             np.testing.assert_allclose(areas, golden[f'pred{i}/mask_areas'], rtol=1e-3, atol=2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('case', CASES)
+def test_the_device_gives_these_losses_and_is_not_waited_for(case, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+    cfg = model_config(case)
+    if case == 'dynamic':
+        cfg.train_cfg.rcnn.dynamic_rcnn.update_iter_interval = 100  # each update does wait
+    model = MODELS.build(cfg)
+    fill(model)
+    loaded = batch(model.cuda().train(), True)
+    losses = model(**loaded, mode='loss')
+    total(losses).backward()
+    expected = {name[5:]: value.item() for name, value in expected_of(case).items() if name.startswith('loss/')}
+    found = {'loss': total(losses).item(), **{name: value.item() for name, value in losses.items()}}
+    assert found == pytest.approx(expected, rel=2e-3)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        total(model(**loaded, mode='loss')).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
 
 
 @pytest.mark.parametrize('norm', NORMS)
