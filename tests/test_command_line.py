@@ -183,10 +183,11 @@ def test_help_and_wrong_paths_import_nothing_slow(tmp_path):
                                 ('train', ['here.py', '--resume', 'a.pth'], 'checkpoint a.pth does not exist'),
                                 ('test', ['her.py', 'a.pth'], 'config her.py does not exist; did you mean here.py?'),
                                 ('test', ['here.py', 'a.pth'], 'checkpoint a.pth does not exist'),
+                                ('launch', [2, TOOLS / 'train.py', 'her.py'], 'config her.py does not exist; did you'),
                                 ('image_demo', ['a.jpg', 'here.py'], 'a.jpg does not exist'),
                                 ('eval_results', ['a.json', 'b.json'], 'a.json does not exist')):
         (tmp_path / 'here.py').touch()
-        done = subprocess.run([sys.executable, '-X', 'importtime', TOOLS / f'{tool}.py', *args], cwd=tmp_path,
+        done = subprocess.run([sys.executable, '-X', 'importtime', TOOLS / f'{tool}.py', *map(str, args)], cwd=tmp_path,
                               capture_output=True, text=True)
         assert done.returncode == 1 and f'error: {message}' in done.stderr
         assert not re.search(r'\| +(torch|mmengine)$', done.stderr, re.MULTILINE)

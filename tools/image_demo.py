@@ -7,7 +7,7 @@ from detect_options import add_detect_options, run
 from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, plain_errors
 
 
-def main():
+def parse_args():
     parser = argparse.ArgumentParser(description='Detect on pictures and videos')
     parser.add_argument('inputs', action=InputFiles, help='picture, URL, folder, pattern in quotes, text file of '
                                                           'paths, video, or the number of a camera')
@@ -17,7 +17,11 @@ def main():
     parser.add_argument('--pred-score-thr', type=float, default=0.3, help='least score of a drawn detection')
     parser.add_argument('--out', help='name of the drawn video; default: OUT_DIR/vis/NAME')
     add_detect_options(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
     if args.model.endswith('.pth'):
         args.model, args.weights = None, args.model
     sys.exit(run(args))

@@ -5,9 +5,13 @@ whose process ends goes on up to MAX_RESTARTS times from its last checkpoint.
 PROCESSES counts GPUs. Where there is none it counts CPU processes, which share the cores.
 """
 import os
+import runpy
 import signal
 import socket
 import sys
+from pathlib import Path
+
+from mmdet.command_line import plain_errors
 
 OUT_OF_MEMORY = ', perhaps because the memory of the machine was full'
 
@@ -18,10 +22,19 @@ def free_port():
         return sock.getsockname()[1]
 
 
+def check_arguments(script):
+    """Let a tool of this folder read its arguments once before its processes start: a missing file ends all here."""
+    if script and Path(script[0]).resolve().parent == Path(__file__).resolve().parent:
+        sys.argv = script
+        with plain_errors():
+            runpy.run_path(script[0])['parse_args']()
+
+
 def main():
-    processes, *script = sys.argv[1:]
+    processes, *script = sys.argv[1:] or ['']
     if not processes.isdigit() or int(processes) < 1:
         sys.exit(f'error: the number of GPUs (of processes, without a GPU) must be 1 or more, not {processes!r}')
+    check_arguments(script)
 
     import torch
     from torch.distributed import run

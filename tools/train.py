@@ -17,13 +17,14 @@ def parse_args():
     add_norm_option(parser, 'this norm in FPN, box head and mask head, and in the backbone where its norms are '
                             'trained; a 2fc box head becomes 4conv1fc')
     add_run_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.resume not in (None, 'auto'):
+        existing_checkpoint(args.resume)
+    return args
 
 
 def main():
     args = parse_args()
-    if args.resume not in (None, 'auto'):
-        existing_checkpoint(args.resume)
 
     from mmdet.engine.norm_option import apply_norm
     from mmdet.engine.restart import restarted
