@@ -59,6 +59,28 @@ def test_benchmark(script, args, expected, tmp_path):
     assert all(float(line[2]) > 0 and float(line[4]) > 0 for line in lines)
 
 
+def test_first_items_do_not_count(monkeypatch):
+    """Of 9 items 2 warm up and 4 count: 1 + 2 + 3 + 4 s of work by the clock."""
+    benchmark, clock, told = load('benchmark', monkeypatch), [0.], []
+    monkeypatch.setattr(benchmark.time, 'perf_counter', lambda: clock[0])
+    args = argparse.Namespace(num_warm_iter=2, max_iter=4, log_interval=3)
+
+    def work(seconds):
+        clock[0] += seconds
+
+    assert benchmark.measure([90, 80, 1, 2, 3, 4, 70, 60, 50], work, 'img', args, told.append) == pytest.approx(0.4)
+    assert told == ['3 of at most 4: 0.50 img/s, 2000.00 ms/img']
+    with pytest.raises(UserError, match='--num-warm-iter'):
+        benchmark.measure([90, 80], work, 'img', args)
+
+
+@pytest.mark.parametrize('task', ['inference', 'dataloader'])
+def test_benchmark_of_a_config(task, tiny):
+    text = run('analysis/benchmark.py', tiny, '--task', task, '--num-warm-iter', 1, '--max-iter', 3, cwd=tiny.parent)
+    rate, time = re.search(r'overall: ([\d.]+) \w+/s, ([\d.]+) ms/', text).groups()
+    assert float(rate) * float(time) == pytest.approx(1000, rel=0.1) and 'peak memory' in text
+
+
 def test_data_pipeline_of_a_config(tmp_path):
     lines = table(run('analysis/benchmark_data.py', '--count', 2, '--repeats', 1, cwd=tmp_path))
     assert [line[0] for line in lines][:2] == ['LoadImageFromFile', 'LoadAnnotations'] and lines[-1][0] == 'all'

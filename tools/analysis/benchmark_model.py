@@ -12,12 +12,11 @@ import argparse
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 from other_process import OtherProcess
 from timed_models import Compiled, Ours, Torchvision, inference, training_step
-from timing import alternate, machine, markdown, rows
+from timing import alternate, machine, markdown, most_memory, rows
 
 from mmdet.command_line import plain_errors
 from mmdet.engine.norm_option import NORMS
@@ -53,15 +52,6 @@ def peak_of_training(args):
     for _ in range(3):
         step()
     print(most_memory(args.device) - before)
-
-
-def most_memory(device):
-    """MiB that the process ever held: in tensors on a GPU, in all on a CPU."""
-    if torch.device(device).type == 'cuda':
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    # Of this program alone: getrusage starts from what the parent held.
-    line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))
-    return int(line.split()[1]) / 1024
 
 
 def images_a_second(lines, batch_size):

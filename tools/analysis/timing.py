@@ -58,3 +58,12 @@ def machine() -> str:
         names = [line.partition(':')[2].strip() for line in info.splitlines() if line.startswith('model name')]
         device = f'{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads'
     return f'{time.strftime("%Y-%m-%d")}: {device}, PyTorch {torch.__version__}, Python {platform.python_version()}'
+
+
+def most_memory(device: str) -> float:
+    """MiB that the process ever held: in tensors on a GPU, in all on a CPU."""
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # Of this program alone: getrusage starts from what the parent held.
+    line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))
+    return int(line.split()[1]) / 1024
