@@ -3,6 +3,7 @@
 Shapes: B images, G most objects of an image (at least 1), I most ignored boxes of an image (at least 1).
 """
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .det_data_sample import DetDataSample, SampleList
+
+ALIGNMENT = 16  # bytes, of tensors that travel together
 
 
 def stack_images(images: Sequence[Tensor], device: torch.device | str = 'cpu') -> Tensor:
@@ -40,6 +43,20 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     if torch.device(device).type == 'cuda' and tensor.device.type == 'cpu':
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
+
+
+def all_to_device(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
+    """The tensors on `device`, as `to_device` brings one. To a GPU they travel in one copy."""
+    if torch.device(device).type != 'cuda' or any(tensor.device.type != 'cpu' for tensor in tensors):
+        return [to_device(tensor, device) for tensor in tensors]
+    ends = list(accumulate(-(-tensor.numel() * tensor.element_size() // ALIGNMENT) * ALIGNMENT for tensor in tensors))
+    packed = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+    places = [(end, tensor.numel() * tensor.element_size()) for end, tensor in zip([0, *ends], tensors)]
+    for tensor, (start, size) in zip(tensors, places):
+        packed[start:start + size].view(tensor.dtype).view(tensor.shape).copy_(tensor)
+    packed = packed.to(device, non_blocking=True)
+    return [packed[start:start + size].view(tensor.dtype).view(tensor.shape)
+            for tensor, (start, size) in zip(tensors, places)]
 
 
 class BatchMasks(NamedTuple):
@@ -92,20 +109,20 @@ class GroundTruth(NamedTuple):
         number = torch.tensor(counts)[:, None]
         column = torch.arange(boxes.shape[1])[None]
         mask_rows = (column + number.cumsum(0) - number).clamp(max=max(sum(counts) - 1, 0))
-        masks = None
+        own_masks: list[Tensor] = []
         if all('masks' in sample.gt_instances for sample in samples):
             pixels, windows = (np.concatenate(part) for part in zip(*(sample.gt_instances.masks.windows
                                                                       for sample in samples)))
             if not len(windows):  # rows that stand for no object look at the first mask
                 windows = np.zeros((1, 4), np.int64)
-            masks = BatchMasks(*(to_device(torch.from_numpy(part), device) for part in (pixels, windows)))
+            own_masks = [torch.from_numpy(pixels), torch.from_numpy(windows)]
         image_sizes = torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32)
         padded_sizes = torch.tensor([sample.get('pad_shape', sample.img_shape)[:2] for sample in samples],
                                     dtype=torch.float32)
-        boxes, labels, valid, ignored, image_sizes, padded_sizes, mask_rows = (
-            to_device(field, device)
-            for field in (boxes, labels, column < number, ignored, image_sizes, padded_sizes, mask_rows))
-        return cls(boxes, labels, valid, ignored, image_sizes, padded_sizes, masks, mask_rows,
+        boxes, labels, valid, ignored, image_sizes, padded_sizes, mask_rows, *own_masks = all_to_device(
+            [boxes, labels, column < number, ignored, image_sizes, padded_sizes, mask_rows, *own_masks], device)
+        return cls(boxes, labels, valid, ignored, image_sizes, padded_sizes,
+                   BatchMasks(*own_masks) if own_masks else None, mask_rows,
                    Proposals.from_samples(samples, device) if 'proposals' in samples[0] else None)
 
 

@@ -1,0 +1,5 @@
+"""What a training step costs on a GPU, counted without one: its operators, their bytes and FLOP."""
+from .costs import Cost, Device, cost
+from .step import Entry, OperatorLog, record
+
+__all__ = ['Cost', 'Device', 'Entry', 'OperatorLog', 'cost', 'record']

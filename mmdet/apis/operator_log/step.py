@@ -1,0 +1,235 @@
+"""A training step of a config on a CUDA device that need not exist, and the log of its operators."""
+import sys
+from collections import defaultdict
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import Function
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mmdet.engine.cuda_graph import GraphedLoss, unflatten
+from mmdet.errors import UserError
+from mmdet.models.layers import CBN
+from mmdet.ops import extension
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import PolygonMasks
+from mmdet.utils import register_all_modules
+
+from .costs import Cost, Device, cost
+from .fake_device import backward, move
+
+# The innermost of a call's files that is named here says which part of the step it is.
+PARTS = {'task_modules/matching': 'assigning, sampling', 'task_modules/samplers': 'assigning, sampling',
+         'models/losses': 'losses', 'models/iou_losses': 'losses', 'models/backbones': 'backbone',
+         'models/necks': 'neck', 'models/dense_heads': 'RPN', 'models/roi_heads': 'RoI heads',
+         'engine/cuda_graph': 'into and out of the graph', 'models/data_preprocessor': 'preparing the batch',
+         'torch/optim': 'optimizer'}
+CUDA_ONLY = 'bias_relu_', 'group_norm', 'nms_segments', 'scaled_sum'  # kernels that are asked for by name
+
+IN_GRAPH = 'graph', ''
+
+
+class Entry(NamedTuple):
+    part: str
+    operator: str
+    line: str
+    cost: Cost
+
+
+class OperatorLog(TorchDispatchMode):
+    """Notes the operators on the device while it is entered.
+
+    Attributes:
+        entries: of all operators that take time.
+        kept: bytes of the tensors kept until backward, parameters not among them.
+    """
+
+    def __init__(self, device: Device):
+        super().__init__()
+        self.device, self.kept, self.entries = device, 0, list[Entry]()
+        self._made_by: dict[int, tuple[str, str]] = {}  # number of a node of autograd's graph -> part, line
+        self._node: tuple[str, str] | None = None
+        self._paused = False
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if not any(isinstance(leaf, torch.Tensor) and leaf.is_cuda for leaf in tree_leaves((args, kwargs, out))):
+            return out
+        where = self._node or (IN_GRAPH if self._paused else _caller())
+        self._made_by[torch.autograd._get_sequence_nr() - 1] = where
+        found = cost(function, args, kwargs or {}, out, self.device)
+        if found is not None and where != IN_GRAPH:
+            self.entries.append(Entry(where[0], function._schema.name.replace('::', '.'), where[1], found))
+        return out
+
+    @contextmanager
+    def pause(self):
+        """What runs now, and its backward pass, is not noted."""
+        self._paused = True
+        yield
+        self._paused = False
+
+    def stand_at(self, node: Any) -> None:
+        """What follows belongs to the backward pass of this node of autograd's graph; None: to no node's."""
+        if node is None or not hasattr(node, '_sequence_nr'):
+            self._node = None
+            return
+        part, line = self._made_by.get(node._sequence_nr(), ('losses', ''))
+        self._node = IN_GRAPH if (part, line) == IN_GRAPH else (f'{part}, backward', line)
+
+    def sums(self, entries: list[Entry]) -> list[str]:
+        """Cells: operators, launches, GB read, GB written, TFLOP, floor in ms."""
+        launches, read, written, flop, floor = (sum(column) for column in zip(*(e.cost for e in entries)))
+        return [f'{len(entries):,}', f'{launches:,}', f'{read / 1e9:.2f}', f'{written / 1e9:.2f}',
+                f'{flop / 1e12:.2f}', f'{floor * 1e3:.2f}']
+
+    def table(self, by: str) -> list[list[str]]:
+        """Rows of `by`, 'part', 'operator' or 'line', with their sums; parts as they come, others by their floor."""
+        groups = defaultdict(list)
+        for entry in self.entries:
+            groups[getattr(entry, by)].append(entry)
+        order = list(groups) if by == 'part' else sorted(
+            groups, key=lambda key: -sum(entry.cost.floor for entry in groups[key]))
+        return [[key, *self.sums(groups[key])] for key in order]
+
+
+def _caller():
+    """Part of the step and line of our code that called the operator."""
+    frame, line = sys._getframe(2), ''
+    while frame:
+        path = frame.f_code.co_filename
+        if not line and '/mmdet/' in path:
+            line = f"{path.rpartition('/mmdet/')[2]}:{frame.f_lineno}"
+        for key, part in PARTS.items():
+            if f'/{key}' in path:
+                return part, line
+        frame = frame.f_back
+    return 'other', line
+
+
+def record(cfg: Any, batch_size: int, size: tuple[int, int], objects: int, dtype: str, device: Device,
+           cuda_graph: bool = False) -> OperatorLog:
+    """The operators of a step, from uint8 images in pinned memory to updated weights, when training runs steadily.
+
+    Args:
+        cfg: a config. batch_size, size: of the images, (height, width). objects: of an image.
+        dtype: of autocast. device: for the floors. cuda_graph: only what is left outside the graph.
+    """
+    if not torch.backends.cuda.is_built() or not extension.SERVED['cpu']:
+        raise UserError('operator_log.py needs a PyTorch for CUDA, though no GPU, and the compiled extension')
+    register_all_modules()
+    cfg.model.backbone.init_cfg = None
+    with ExitStack() as patches:
+        for patch in (mock.patch.object(FakeTensorMode, 'avoid_device_init', True),
+                      mock.patch.object(torch.cuda.amp.common, 'amp_definitely_not_available', lambda: False),
+                      mock.patch.object(torch.cuda, 'is_bf16_supported', lambda: True),
+                      mock.patch.object(torch._C, '_select_conv_backend', _cudnn),
+                      mock.patch.object(torch.Tensor, 'pin_memory', lambda tensor: tensor),
+                      mock.patch.dict(extension.SERVED, cuda=True),
+                      mock.patch.dict(extension.KERNELS, {(name, 'cuda'): True for name in CUDA_ONLY})):
+            patches.enter_context(patch)
+        model = MODELS.build(cfg.model)
+        if not hasattr(model, 'loss') or not hasattr(model, 'data_preprocessor'):
+            raise UserError(f'a {cfg.model.type} is no detector of ours')
+        patches.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        return _steps(move(model.train()), _batch(batch_size, size, objects), getattr(torch, dtype),
+                      OperatorLog(device), cuda_graph)
+
+
+def _cudnn(*args, transposed, **kwargs):
+    """What runs a convolution; of bfloat16 PyTorch would ask the missing GPU."""
+    return torch._C._ConvBackend.CudnnTranspose if transposed else torch._C._ConvBackend.Cudnn
+
+
+def _steps(model, data, dtype, log, cuda_graph):
+    """Some steps of which the last is logged: constants are made, and each CBN has all its iterations."""
+    model.data_preprocessor._device = torch.device('cuda')
+    norms = [module for module in model.modules() if isinstance(module, CBN)]
+    for norm in norms:
+        norm.burnin = norm.burnin_iters = 0
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(parameters, 0.02, 0.9, weight_decay=1e-4, fused=True)
+    for parameter in parameters:
+        parameter.grad = torch.empty_like(parameter)
+    optimizer.step()  # makes its state
+    optimizer.zero_grad()
+    if cuda_graph:
+        model.loss = GraphedLoss(model)
+        model.loss._record = partial(_graph, model.loss, log)
+    own = {id(tensor.untyped_storage()) for tensor in [*model.parameters(), *model.buffers()]}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if tensor.is_cuda and id(storage) not in own:
+            kept[id(storage)] = storage
+        return tensor
+
+    def losses():
+        batch = model.data_preprocessor(data, True)
+        with torch.autocast('cuda', dtype, enabled=dtype != torch.float32):
+            found = model(**batch, mode='loss')
+        return sum(value for name, value in found.items() if 'loss' in name)
+
+    for _ in range(max([1 + cuda_graph, *(norm.buffer_num for norm in norms)])):
+        losses()
+    with log:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = losses()
+        log.kept = sum(storage.nbytes() for storage in kept.values())
+        backward(loss, log.stand_at)
+        log.stand_at(None)
+        optimizer.step()
+    return log
+
+
+class _OutOfGraph(Function):
+    """A loss as a CUDA graph puts it out; its gradient is copied to where the graph reads it."""
+
+    @staticmethod
+    def forward(ctx, loss):
+        return loss.view_as(loss)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.empty_like(grad).copy_(grad)
+
+
+def _graph(graphed, log, tensors, gt):
+    """In place of a recording: the step itself, copies to where a graph has its inputs and one operator, the launch."""
+    inputs = [tensor.clone() for tensor in tensors]
+
+    def replay(*tensors):
+        for own, given in zip(inputs, tensors, strict=True):
+            own.copy_(given)
+        with log.pause():
+            found = graphed._loss(inputs[0], unflatten(tuple(inputs[1:]), gt))
+        names[:] = found
+        return [_OutOfGraph.apply(value) if value.requires_grad else value for value in found.values()]
+    names = []
+    return names, replay
+
+
+def _batch(batch_size, size, objects):
+    """What the loader hands over: images as one tensor, and samples with square objects of a quarter of the height."""
+    height, width = size
+    side = height // 4
+    boxes = torch.tensor([[0., 0, side, side]]).repeat(objects, 1)
+    samples = []
+    for _ in range(batch_size):
+        sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1., 1.)))
+        corners = np.array([0, 0, side, 0, side, side, 0, side], float)
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(objects, dtype=torch.long),
+                                           masks=PolygonMasks([[corners]] * objects, *size))
+        sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0, dtype=torch.long))
+        samples.append(sample)
+    images = torch.empty(batch_size, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    return dict(inputs=images, data_samples=samples)
