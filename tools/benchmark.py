@@ -16,7 +16,7 @@ SHORT = dict(  # seconds each, to see that it runs
     model=['--size', '64x64', '--repeats', '1', '--dtype', 'float32'],
     ops=['--boxes', '100', '--repeats', '1', '--dtype', 'float32', '--convs', '2x16x32x32'],
     norms=['--shapes', '2x32x7x7', '--repeats', '1'],
-    masks=['--repeats', '1'],
+    masks=['--masks', '10', '--size', '200', '300', '--repeats', '1'],
     data=['--count', '4', '--repeats', '1'],
     evaluation=['--images', '20', '--repeats', '1'])
 FULL = dict(model=['--memory'])

@@ -28,6 +28,20 @@ def load(name, monkeypatch):
     return module
 
 
+def printed_by(module, monkeypatch, capsys, *args):
+    """What the script prints that `module` is."""
+    monkeypatch.setattr(module, 'keep_freed_memory', lambda: None, raising=False)  # the other tests' process, too
+    monkeypatch.setattr(sys, 'argv', ['', '--device', 'cpu', *map(str, args)])
+    module.main()
+    return capsys.readouterr().out
+
+
+def narrow(args, cfg_options=None):
+    """Our model of few channels in place of the whole one."""
+    from timed_models import Ours
+    return Ours(args, {**(cfg_options or {}), **{f'model.{key}': value for key, value in SMALL.items()}})
+
+
 def table(text):
     """Cells of the lines that are table rows, without the head."""
     lines = [[cell.strip() for cell in line.strip('| \n').split('|')] for line in text.splitlines() if '|' in line]
@@ -49,14 +63,15 @@ def test_ratio_is_of_medians(monkeypatch):
     assert len({len(line) for line in text}) == 1 and text[0].split('|')[1].strip() == 'what'
 
 
-@pytest.mark.parametrize(('script', 'args', 'expected'), [
-    ('benchmark_ops.py', ['--boxes', 50, '--repeats', 1, '--dtype', 'float32', '--convs', '2x16x32x32'], 22),
-    ('benchmark_norms.py', ['--shapes', '2x32x5x5', '--repeats', 1], 5),
-    ('benchmark_model.py', ['inference', '--size', '64x64', '--repeats', 1, '--dtype', 'float32'], 2)])
-def test_benchmark(script, args, expected, tmp_path):
-    lines = table(run(f'analysis/{script}', *args, '--device', 'cpu', cwd=tmp_path))
-    assert len(lines) == expected
-    assert all(float(line[2]) > 0 and float(line[4]) > 0 for line in lines)
+def test_benchmarks_of_operators_and_norms(monkeypatch, capsys):
+    for name, size, args, expected in (
+            ('benchmark_ops', (96, 128), ['--boxes', 50, '--dtype', 'float32', '--convs', '2x16x32x32'], 22),
+            ('benchmark_norms', None, ['--shapes', '2x32x5x5'], 5)):
+        module = load(name, monkeypatch)
+        monkeypatch.setattr(module, 'SIZE', size, raising=False)
+        lines = table(printed_by(module, monkeypatch, capsys, *args, '--repeats', 1))
+        assert len(lines) == expected
+        assert all(float(line[2]) > 0 and float(line[4]) > 0 for line in lines)
 
 
 def test_first_items_do_not_count(monkeypatch):
@@ -94,13 +109,22 @@ def test_all_benchmarks_in_short_form(tmp_path):
     assert (tmp_path / 'out/benchmark.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_both_sides_of_the_model_benchmark_train(monkeypatch):
+def test_both_sides_of_the_model_benchmark_train(monkeypatch, capsys):
     """Every learned weight gets a gradient, most of them not 0."""
     module = load('benchmark_model', monkeypatch)
-    monkeypatch.setattr(sys, 'argv', ['', '--size', '64x96', '--batch-size', '1', '--objects', '3', '--device', 'cpu'])
-    args = module.parse_args()
-    for name in ('mmdet', 'torchvision'):
-        side = module.SIDES[name](args)
+    built = {}
+
+    def side_of(name, make):
+        def build(args):
+            built[name] = make(args)
+            return built[name]
+        return build
+    monkeypatch.setattr(module, 'SIDES', {name: side_of(name, make) for name, make in module.SIDES.items()})
+    lines = table(printed_by(module, monkeypatch, capsys, 'inference', '--size', '64x96', '--batch-size', 1,
+                             '--objects', 3, '--repeats', 1, '--dtype', 'float32'))
+    assert [line[1] for line in lines] == ['mmdet', 'torchvision']
+    assert all(float(line[2]) > 0 and float(line[4]) > 0 for line in lines)
+    for side in built.values():
         module.training_step(side, torch.float32, 'cpu')()
         grads = [parameter.grad for parameter in side.model.parameters() if parameter.requires_grad]
         assert all(grad is not None and grad.isfinite().all() for grad in grads)
@@ -131,27 +155,35 @@ def test_images_a_second(monkeypatch):
 
 
 def test_norms_are_compared_and_not_trained_twice(tiny):
-    args = [tiny, '--norms', 'SyncBN', '--work-dir', 'compared', '--cfg-options', 'train_cfg.max_epochs=1',
-            'train_cfg.val_interval=1']
+    args = [tiny, '--norms', 'GN', '--work-dir', 'compared', '--cfg-options', 'train_cfg.max_epochs=1',
+            'train_cfg.val_interval=1', 'default_hooks.report=None']
     first = run('analysis/compare_norms.py', *args, cwd=tiny.parent)
-    assert 'launch.py 2' in first and 'train_dataloader.batch_size=2' in first
+    assert 'train.py' in first
     lines = table((tiny.parent / 'compared/table.md').read_text())
-    assert [line[0] for line in lines] == ['SyncBN']
+    assert [line[0] for line in lines] == ['GN']
     assert all(0 <= float(cell) <= 1 for line in lines for cell in line[1:-1])
     again = run('analysis/compare_norms.py', *args, cwd=tiny.parent)
-    assert 'launch.py' not in again and table(again)[-1:] == lines
+    assert 'train.py' not in again and table(again)[-1:] == lines
+
+
+def test_sync_bn_trains_in_two_processes_that_share_the_batch(tiny, monkeypatch):
+    args = argparse.Namespace(config=str(tiny), work_dir=Path('w'), cfg_options=['a=1'], sync_processes=2)
+    words = load('compare_norms', monkeypatch).norm_command(args, 'SyncBN')
+    assert words[1:] == [str(ROOT / 'tools/launch.py'), '2', str(ROOT / 'tools/train.py'), str(tiny), '--work-dir',
+                         'w/SyncBN', '--resume', '--norm', 'SyncBN', '--launcher', 'pytorch', '--cfg-options', 'a=1',
+                         'train_dataloader.batch_size=2']
 
 
 def test_a_training_that_fails_is_named(tiny):
     text = run('analysis/compare_norms.py', tiny, '--norms', 'GN', '--work-dir', 'failed', '--cfg-options',
-               'train_dataloader.dataset.ann_file=none.json', cwd=tiny.parent, fails=True)
+               'no_option', cwd=tiny.parent, fails=True)
     output = re.search(r'(\S+output\.txt) says why', text)[1]
-    assert 'none.json' in Path(tiny.parent, output).read_text()
+    assert 'no_option' in Path(tiny.parent, output).read_text()
 
 
 def test_batch_sizes(tmp_path, monkeypatch):
-    text = run('analysis/compare_batch_sizes.py', '--images', 64, '--epochs', 1, '--batch-sizes', 16, '--seeds', 1,
-               '--jobs', 1, cwd=tmp_path)
+    text = run('analysis/compare_batch_sizes.py', '--images', 32, '--unseen', 40, '--epochs', 1, '--batch-sizes', 16,
+               '--seeds', 1, '--jobs', 1, cwd=tmp_path)
     lines = table(text)
     assert [line[0] for line in lines] == ['BN', 'GN', 'CBN']
     assert all(0 <= float(cell.split()[0]) <= 100 for line in lines for cell in line[1:])
@@ -167,8 +199,7 @@ def test_growth_measures_the_case_it_names(monkeypatch, capsys):
 
     def ours(args, cfg_options):
         built.append((args, cfg_options))
-        narrow = {f'model.{key}': value for key, value in SMALL.items()}
-        return load('timed_models', monkeypatch).Ours(args, {**cfg_options, **narrow})
+        return narrow(args, cfg_options)
     monkeypatch.setattr(module, 'Ours', ours)
     monkeypatch.setattr(sys, 'argv', ['', '--device', 'cpu', '--steps', '1', '--case', 'classes', '90'])
     module.main()
@@ -178,9 +209,11 @@ def test_growth_measures_the_case_it_names(monkeypatch, capsys):
     assert args.size == '64x64' and options['model.roi_head.bbox_head.num_classes'] == 90
 
 
-def test_norms_in_whole_steps(tmp_path):
-    lines = table(run('analysis/benchmark_norms.py', '--step', '1x64x64', '--norms', 'SyncBN', 'CBN', '--repeats', 1,
-                      '--device', 'cpu', cwd=tmp_path))
+def test_norms_in_whole_steps(monkeypatch, capsys):
+    module = load('benchmark_norms', monkeypatch)
+    monkeypatch.setattr(module, 'Ours', narrow)
+    lines = table(printed_by(module, monkeypatch, capsys, '--step', '1x64x64', '--norms', 'SyncBN', 'CBN',
+                             '--repeats', 1))
     assert [line[1] for line in lines] == ['SyncBN', 'CBN'] and lines[0][4] == '1.00'
 
 

@@ -11,8 +11,11 @@ import cv2
 import numpy as np
 import pytest
 from run_tool import ROOT, run
+from warm_process import run_two
 
 from mmdet.report import Run
+
+NO_REPORT = 'default_hooks.report=None'
 
 
 def metrics(text, mode):
@@ -61,10 +64,11 @@ def test_tta(tiny, trained):
 
 def test_resume_goes_on(tiny, trained):
     text = run('train.py', tiny, '--work-dir', 'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=3',
-               cwd=tiny.parent)
-    assert 'resumed epoch: 2, iter: 8' in text and 'Epoch(train) [3]' in text and 'Epoch(train) [2]' not in text
-    text = run('train.py', tiny, '--work-dir', 'other', '--resume', tiny.parent / 'work/epoch_1.pth', cwd=tiny.parent)
-    assert 'resumed epoch: 1, iter: 4' in text and 'Epoch(train) [2]' in text
+               NO_REPORT, cwd=tiny.parent)
+    assert 'resumed epoch: 2, iter: 4' in text and 'Epoch(train) [3]' in text and 'Epoch(train) [2]' not in text
+    text = run('train.py', tiny, '--work-dir', 'other', '--resume', tiny.parent / 'work/epoch_1.pth', '--cfg-options',
+               NO_REPORT, cwd=tiny.parent)
+    assert 'resumed epoch: 1, iter: 2' in text and 'Epoch(train) [2]' in text
 
 
 def test_two_machines_train_and_two_processes_test(tiny):
@@ -74,13 +78,25 @@ def test_two_machines_train_and_two_processes_test(tiny):
         port = str(sock.getsockname()[1])
     with ThreadPoolExecutor() as pool:
         text, _ = pool.map(lambda rank: run(
-            'dist_train.sh', tiny, 1, '--work-dir', 'dist', '--amp', '--auto-scale-lr', '--cfg-options',
-            'auto_scale_lr.base_batch_size=16', cwd=tiny.parent, NNODES='2', PORT=port, NODE_RANK=rank,
-            MASTER_ADDR='127.0.0.1'), '01')
-    assert 'Processes  2, launcher pytorch' in text and '[2/2]' in text
+            'launch.py', 1, ROOT / 'tools/train.py', tiny, '--work-dir', 'dist', '--amp', '--auto-scale-lr', '--norm',
+            'SyncBN', '--launcher', 'pytorch', '--cfg-options', 'auto_scale_lr.base_batch_size=16',
+            'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', NO_REPORT, cwd=tiny.parent, NNODES='2', PORT=port,
+            NODE_RANK=rank, MASTER_ADDR='127.0.0.1'), '01')
+    assert 'Processes  2, launcher pytorch' in text and '[1/1]' in text
     assert 'current batch size is 8' in text and 'bfloat16' in text or 'AmpOptimWrapper' in text
-    tested = run('dist_test.sh', tiny.name, 'dist/epoch_2.pth', 2, '--work-dir', 'dist', cwd=tiny.parent)
+    tested, _ = run_two(ROOT / 'tools/test.py', tiny.parent / 'dist/tiny.py', tiny.parent / 'dist/epoch_1.pth',
+                        '--launcher', 'pytorch', '--work-dir', tiny.parent / 'dist')
     assert metrics(tested, 'test') == metrics(text, 'val')
+
+
+@pytest.mark.parametrize('script, args, tool', [
+    ('dist_train.sh', ['a.py', 2, '--amp'], 'train.py a.py --amp'),
+    ('dist_test.sh', ['a.py', 'b.pth', 2, '--tta'], 'test.py a.py b.pth --tta'),
+    ('dist_detect.sh', ['images', 'b', 2, '--out-dir', 'c'], 'image_demo.py images b --out-dir c')])
+def test_scripts_start_the_launcher(script, args, tool, tmp_path):
+    """echo stands for Python."""
+    tools = ROOT / 'tools'
+    assert run(script, *args, cwd=tmp_path, PYTHON='echo') == f'{tools}/launch.py 2 {tools}/{tool} --launcher pytorch\n'
 
 
 @pytest.mark.parametrize('args, message', [
@@ -106,7 +122,7 @@ def test_checkpoint_of_another_model(tiny, trained):
 
 
 def test_mistakes_of_several_processes_end_without_tracebacks(tiny):
-    text = run('dist_train.sh', 'none.py', 2, cwd=tiny.parent, fails=True)
+    text = run('launch.py', 2, ROOT / 'tools/train.py', 'none.py', '--launcher', 'pytorch', cwd=tiny.parent, fails=True)
     assert 'config none.py does not exist' in text and 'Traceback' not in text
 
 

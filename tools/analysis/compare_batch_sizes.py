@@ -20,7 +20,6 @@ from mmdet.datasets.shapes_scene import SCALE, SHAPES, draw_scene
 from mmdet.models.layers import ConvModule
 
 SIDE = 32
-UNSEEN = 2000  # pictures
 NORMS = dict(BN=dict(type='BN'), GN=dict(type='GN', num_groups=32), CBN=dict(type='CBN', buffer_num=7))
 
 
@@ -30,6 +29,7 @@ def parse_args():
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[32, 8, 4, 2])
     parser.add_argument('--seeds', type=int, default=2)
     parser.add_argument('--images', type=int, default=1600, help='training pictures (%(default)s)')
+    parser.add_argument('--unseen', type=int, default=2000, help='pictures of the test (%(default)s)')
     parser.add_argument('--epochs', type=int, default=20)
     parser.add_argument('--lr', type=float, default=0.05, help='learning rate of 32 images a step (%(default)s)')
     parser.add_argument('--buffer-num', type=int, default=7, help='earlier iterations that CBN averages over')
@@ -61,7 +61,7 @@ def pictures(count, seed):
 
 def data(args):
     """Training and unseen pictures, drawn once a process."""
-    return pictures(args.images, seed=0), pictures(UNSEEN, seed=1)
+    return pictures(args.images, seed=0), pictures(args.unseen, seed=1)
 
 
 def classifier(norm_cfg):

@@ -3,11 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from torchvision.models.detection import MaskRCNN
-from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -74,6 +71,9 @@ class Compiled(Ours):
 
 class Torchvision:
     def __init__(self, args):
+        import torchvision  # takes longer than all the rest; another process has our model alone
+        from torchvision.models.detection import MaskRCNN
+        from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
         backbone = torchvision.models.resnet50(norm_layer=torchvision.ops.FrozenBatchNorm2d)
         sides = sorted(map(int, args.size.split('x')))
         self.model = MaskRCNN(_resnet_fpn_extractor(backbone, 3), CLASSES + 1, min_size=sides[0], max_size=sides[1],
