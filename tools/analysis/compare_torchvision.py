@@ -77,7 +77,8 @@ def main():
     args.work_dir.mkdir(parents=True, exist_ok=True)
     folders = [str(Path(__file__).parent), os.environ.get('PYTHONPATH')]
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, folders))  # the trainings import torchvision_peer
-    compare({side: command(path, args.work_dir / side, []) for side, path in configs(args).items()}, args.work_dir, 'side')
+    trainings = {side: command(path, args.work_dir / side, []) for side, path in configs(args).items()}
+    compare(trainings, args.work_dir, 'side')
     curves = {side: curve(args.work_dir / side) for side in SIDES}
     (args.work_dir / 'curves.json').write_text(json.dumps(curves))
     plot(curves, args.work_dir / 'curves.png')
