@@ -29,9 +29,9 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomResize', scale=(320, 240), ratio_range=(0.8, 1.25), keep_ratio=True),
-    # A square costs a quarter less than the whole picture, and can be turned.
-    dict(type='RandomCrop', crop_size=(240, 240), allow_negative_crop=True),
-    dict(type='Pad', size=(240, 240), pad_val=dict(img=(114, 114, 114))),
+    # A square costs a fifth less than the whole picture, which is padded to 320 x 256, and can be turned.
+    dict(type='RandomCrop', crop_size=(256, 256), allow_negative_crop=True),
+    dict(type='Pad', size=(256, 256), pad_val=dict(img=(114, 114, 114))),
     dict(type='Rotate', prob=0.5, min_mag=90, max_mag=90),
     dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='PackDetInputs')
