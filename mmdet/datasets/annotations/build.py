@@ -71,7 +71,7 @@ def _objects(raws: list[Raw], reader: ObjectReader) -> dict[str, Any]:
     raws.clear()
     reader.raws = []
     numbers = [ids for ids in reader.ids if isinstance(ids, np.ndarray)]
-    if len(numbers) < len(reader.ids) or len(np.unique(np.concatenate(numbers))) < sum(map(len, numbers)):
+    if len(numbers) < len(reader.ids) or (np.diff(np.sort(np.concatenate(numbers))) == 0).any():
         _check_unique([value for ids in reader.ids for value in (ids.tolist() if isinstance(ids, np.ndarray) else ids)],
                       'annotations', reader.path)
     return {name: np.concatenate([chunk.pop(name) for chunk in chunks]) for name in tuple(chunks[0])}

@@ -1,4 +1,6 @@
 """The segmentations of some thousand annotations as columns of a table."""
+import functools
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -21,15 +23,22 @@ class FlatPolygons(NamedTuple):
     @classmethod
     def join(cls, objects: Sequence[Polygons]) -> 'FlatPolygons':
         counts = np.fromiter(map(len, objects), np.int64, len(objects))
-        lengths = np.fromiter(map(len, chain.from_iterable(objects)), np.int64, int(counts.sum()))
-        numbers = chain.from_iterable(chain.from_iterable(objects))
-        return cls(np.fromiter(numbers, np.float64, int(lengths.sum())), lengths, counts)
+        polygons = list(chain.from_iterable(objects))
+        lengths = np.fromiter(map(len, polygons), np.int64, len(polygons))
+        numbers = b''.join([_doubles(len(polygon)).pack(*polygon) for polygon in polygons])
+        return cls(np.frombuffer(numbers), lengths, counts)
 
     def objects(self) -> list[Polygons]:
         ends = np.cumsum(self.lengths)
         polygons = [part.tolist() for part in np.split(self.numbers, ends)]
         at = offsets(self.counts).tolist()
         return [polygons[start:end] for start, end in zip(at, at[1:], strict=False)]
+
+
+@functools.cache
+def _doubles(count: int) -> struct.Struct:
+    """Packs a list in less time than NumPy takes to go through it."""
+    return struct.Struct(f'{count}d')
 
 
 def mask_columns(flat: FlatPolygons, codes: Mapping[int, RunLengths], sizes: np.ndarray,

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .schema import Id
 
 FLAGS = {'0': False, '1': True, 'false': False, 'true': True, '': False}
@@ -32,11 +34,38 @@ def number(value: float | str | None) -> float | None:
         return None
 
 
+def integers(values: Sequence) -> np.ndarray | None:
+    """The values as int64; None where one is something else."""
+    if set(map(type, values)) - {int}:
+        return None
+    try:
+        return np.array(values, np.int64)
+    except OverflowError:
+        return None
+
+
 class Positions:
     """Where each id stands in a list. An id that is written once as 7 and once as "7" is one, if nothing else is."""
 
     def __init__(self, ids: Sequence[Id]):
         self.places = {value: i for i, value in enumerate(ids)}
+
+    def find_integers(self, values: Sequence[Id]) -> np.ndarray | None:
+        """Where each of the values stands; None where one does not, or not all ids and values are integers."""
+        wanted = integers(values)
+        if wanted is None or self._sorted is None:
+            return None
+        ids, places = self._sorted
+        at = np.searchsorted(ids[:-1], wanted)
+        return places[at] if np.array_equal(ids[at], wanted) else None
+
+    @functools.cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray] | None:
+        ids = integers(list(self.places))
+        if ids is None or not len(ids):
+            return None
+        places = np.argsort(ids)
+        return ids[places], places
 
     def find(self, value: Id) -> int | None:
         place = self.places.get(value)
