@@ -181,17 +181,6 @@ def test_a_training_that_fails_is_named(tiny):
     assert 'no_option' in Path(tiny.parent, output).read_text()
 
 
-def test_batch_sizes(tmp_path, monkeypatch):
-    text = run('analysis/compare_batch_sizes.py', '--images', 32, '--unseen', 40, '--epochs', 1, '--batch-sizes', 16,
-               '--seeds', 1, '--jobs', 1, cwd=tmp_path)
-    lines = table(text)
-    assert [line[0] for line in lines] == ['BN', 'GN', 'CBN']
-    assert all(0 <= float(cell.split()[0]) <= 100 for line in lines for cell in line[1:])
-    module = load('compare_batch_sizes', monkeypatch)
-    images, labels = module.pictures(40, seed=0)
-    assert images.shape == (40, 3, 32, 32) and len(labels.unique()) == 5 and math.isclose(images.std(), 1, abs_tol=0.5)
-
-
 def test_growth_measures_the_case_it_names(monkeypatch, capsys):
     module = load('benchmark_growth', monkeypatch)
     monkeypatch.setattr(module, 'BASE', dict(module.BASE, size='64x64', batch_size=1, proposals=50, rois=16))

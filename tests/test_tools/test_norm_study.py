@@ -1,0 +1,99 @@
+"""The norm study runs, goes on and draws; its devices are separate networks; its errors are those of the definition."""
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from run_tool import ROOT
+from torch.nn import functional as F
+
+sys.path.insert(0, str(ROOT / 'tools/analysis'))
+import norm_study  # noqa: E402
+import study_plots  # noqa: E402
+import study_statistics  # noqa: E402
+import study_training  # noqa: E402
+from study_network import Network  # noqa: E402
+
+
+def test_a_study_goes_on_and_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(norm_study, 'PICTURES', dict(train=64, val=16, test=16))
+    monkeypatch.setattr(study_training, 'PRECISE_STEPS', 2)
+
+    def study(*args):
+        monkeypatch.setattr(sys, 'argv', ['', '--out', str(tmp_path / 'results.jsonl'), '--jobs', '1', '--batch', '4',
+                                          '--steps', '4', '--images', '4', '2', '--probes', '1', *args])
+        norm_study.main()
+        return capsys.readouterr().out
+    with monkeypatch.context() as once:
+        once.setattr(study_plots, 'draw', lambda file: None)
+        study('--norms', 'BN')
+    text = study('--norms', 'BN', 'CBN, buffer 1')
+    assert '2 trainings to do, 2 found' in text
+    lines = [json.loads(line) for line in (tmp_path / 'results.jsonl').read_text().splitlines()]
+    assert [(line['norm'], line['images']) for line in lines] == [('BN', 2), ('BN', 4), ('CBN, buffer 1', 2),
+                                                                  ('CBN, buffer 1', 4)]
+    assert sorted(file.name.split('_')[0] for file in tmp_path.glob('*.png')) == ['accuracy', 'estimates', 'layers']
+    rows = {row.split('|')[1].strip(): [cell.strip() for cell in row.split('|')[2:-1]]
+            for row in text.split('| test accuracy')[1].split('\n\n')[0].splitlines()[2:]}
+    # Four processes of 2 images are 8, of which there are 4.
+    assert rows['BN'] == [f'{line["test"]:.1f}' for line in (lines[1], lines[0])]
+    assert rows['SyncBN, 4 processes'] == rows['BN'][:1] * 2
+
+
+@pytest.mark.parametrize('norm_cfg', [dict(type='BN'), dict(type='GN', num_groups=4), dict(type='CBN', buffer_num=1)],
+                         ids=lambda cfg: cfg['type'])
+def test_devices_are_networks_that_share_weights(norm_cfg):
+    nets = study_training.Devices(3, norm_cfg, seeds=[5, 6], devices=2, device='cpu')
+    torch.manual_seed(6)
+    alone = [Network(3, norm_cfg).train() for _ in range(2)]
+    alone[1].load_state_dict(alone[0].state_dict())
+    for _ in range(2):
+        x, labels = torch.randn(8, 1, 32, 32), torch.randint(3, (8,))
+        (F.cross_entropy(nets.wide(x), labels) * 2).backward()
+        nets.gather()
+        losses = [F.cross_entropy(net(half), truth) / 2
+                  for net, half, truth in zip(alone, x[4:].split(2), labels[4:].split(2), strict=True)]
+        grads = [torch.autograd.grad(loss, list(net.parameters())) for loss, net in zip(losses, alone, strict=True)]
+        for own, *expected in zip(nets.own.parameters(), *grads, strict=True):
+            torch.testing.assert_close(nets.by_seed(own.grad)[1], sum(expected), rtol=1e-3, atol=1e-4)
+
+
+def test_errors_of_compensated_statistics():
+    nets = study_training.Devices(3, dict(type='CBN', buffer_num=1), seeds=[0], devices=2, device='cpu')
+    watch = study_statistics.Watch(nets, 1, SimpleNamespace(steps=4, probes=1))
+    assert watch.steps == {3}
+    del watch.layers[1:], watch.seen[1:]  # the first convolution, whose inputs are the pictures
+    conv = nets.own.body[0].conv
+    first, second = torch.randn(2, 8, 1, 32, 32)
+    old = conv.weight.detach().double()
+    for step, x in ((2, first), (3, second)):
+        watch.before(step, x)
+        nets.wide(x)
+        if step == 2:
+            with torch.no_grad():
+                conv.weight.add_(0.005 * torch.randn_like(conv.weight))
+            nets.spread()
+    assert watch.due(3) and not watch.due(2)
+    found = study_statistics.estimates(nets, watch, [first])
+
+    new = conv.weight.detach().double()
+    for estimate in ('average', 'compensated'):
+        off = []
+        for then, now in zip(first.double().split(4), second.double().split(4), strict=True):  # device by device
+            def statistics(x, weight):
+                y = F.conv2d(x, weight, stride=2, padding=1)
+                return torch.stack([y.mean((0, 2, 3)), y.var((0, 2, 3), correction=0)])
+            stored = statistics(then, old)
+            if estimate == 'compensated':
+                stored = stored + torch.func.jvp(lambda weight, x=then: statistics(x, weight), (old,), (new - old,))[1]
+            used = torch.stack([stored, statistics(now, new)])
+            true = torch.stack([statistics(then, new), statistics(now, new)])
+            mean, true_mean = used[:, 0].mean(0), true[:, 0].mean(0)
+            variance, true_variance = (s[:, 1].mean(0) + s[:, 0].var(0, correction=0) for s in (used, true))
+            off.append(torch.stack([(mean - true_mean).abs() / true_variance.sqrt(),
+                                    (variance / true_variance).log().abs()]).mean(1))
+        expected = torch.stack(off).mean(0)
+        for truth in ('inputs', 'window'):
+            assert found[f'{estimate}/{truth}'][0] == pytest.approx(expected.tolist(), rel=0.01, abs=1e-4)
+    assert found['average/inputs'][0][1] > 3 * found['compensated/inputs'][0][1]

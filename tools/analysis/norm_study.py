@@ -1,0 +1,135 @@
+"""How many images does a norm need? Trains one network with each norm and few images on a device, and draws the answer.
+
+    python tools/analysis/norm_study.py                    # the short form, on generated textures
+    python tools/analysis/norm_study.py --task photographs --seeds 5 --steps 2000 --lrs 0.03 0.1 0.3
+    python tools/analysis/norm_study.py --plot work_dirs/norm_study/results.jsonl
+
+A residual network of 16 convolutions tells which texture or which photograph a grey patch of 32 x 32 pixels is of.
+Each step has 32 pictures, spread over 32 / N devices of N images that share the weights, and one learning rate. So the
+number of images that share statistics is all that changes. Each finished training is one line of results.jsonl. Started
+again, the command trains what is missing. Of the learning rates --lrs, each norm and number of images takes its best by
+validation.
+"""
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from mmdet.command_line import plain_errors
+
+KEY = ('task', 'norm', 'images', 'seed', 'lr', 'steps', 'batch', 'burnin')
+PICTURES = dict(train=12000, val=1000, test=2000)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--task', default='textures', help="'textures', generated; 'photographs', of scikit-image; or "
+                        'a folder of photographs, each a class (%(default)s)')
+    parser.add_argument('--norms', nargs='+', metavar='NORM', help='as the tables name them; default: all')
+    parser.add_argument('--images', nargs='+', type=int, default=[32, 16, 8, 4, 2], help='on a device')
+    parser.add_argument('--batch', type=int, default=32, help='pictures a step on all devices (%(default)s)')
+    parser.add_argument('--seeds', type=int, default=1)
+    parser.add_argument('--steps', type=int, default=300)
+    parser.add_argument('--lrs', nargs='+', type=float, default=[0.1], help='learning rates (0.1)')
+    parser.add_argument('--burnin', type=float, default=0.2, help='share of the steps with CBN as BN (%(default)s)')
+    parser.add_argument('--probes', type=int, default=8, help='looks at the statistics of a CBN (%(default)s)')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='trainings side by side (%(default)s)')
+    parser.add_argument('--limit', type=float, default=float('inf'), help='start no training after so many seconds')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/norm_study/results.jsonl'))
+    parser.add_argument('--plot', type=Path, metavar='FILE', help='train nothing: draw what this file holds')
+    return parser.parse_args()
+
+
+def jobs(args, names, any_batch, finished):
+    """(norm, images, seeds, lr) of what is missing. On a GPU one training has all seeds, which costs little more."""
+    seeds = [list(range(args.seeds))] if args.device != 'cpu' else [[seed] for seed in range(args.seeds)]
+    for lr in args.lrs:
+        for together in seeds:
+            for images in sorted(args.images):
+                for norm in names:
+                    if norm in any_batch and images != max(args.images):
+                        continue
+                    missing = [seed for seed in together if key(args, norm, images, seed, lr) not in finished]
+                    if missing:
+                        yield norm, images, missing, lr
+
+
+def key(args, norm, images, seed, lr):
+    return args.task, norm, images, seed, lr, args.steps, args.batch, args.burnin
+
+
+def work(norm, images, seeds, lr, args, deadline):
+    """Lines of one training, in a process of its own; none after the deadline."""
+    import torch
+    from study_task import load
+    from study_training import train
+    start = time.time()
+    if start > deadline:
+        return []
+    torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = True
+    task = {split: tuple(part.to(args.device) for part in load(args.task, count, split))
+            for split, count in PICTURES.items()}
+    results = train(task, norm, images, seeds, lr, args, args.device)
+    seconds = round((time.time() - start) / len(seeds), 1)
+    return [dict(zip(KEY, key(args, norm, images, seed, lr), strict=True), seconds=seconds, **rounded(result))
+            for seed, result in zip(seeds, results, strict=True)]
+
+
+def trained(todo, args, deadline):
+    """What `work` returns for each of the jobs, in the order in which they end."""
+    if args.jobs == 1:
+        yield from (work(*job, args, deadline) for job in todo)
+        return
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn')) as pool:
+        for future in as_completed([pool.submit(work, *job, args, deadline) for job in todo]):
+            yield future.result()
+
+
+def rounded(value):
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def read(file):
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def main():
+    args = parse_args()
+    from study_norms import ANY_BATCH, NORMS
+
+    from mmdet.errors import UserError
+    if not args.plot:
+        names = args.norms or list(NORMS)
+        unknown = [name for name in names if name not in NORMS]
+        if unknown:
+            raise UserError(f'--norms {unknown[0]!r} is unknown; known: {", ".join(NORMS)}')
+        odd = [images for images in args.images if images < 1 or args.batch % images]
+        if odd:
+            raise UserError(f'--images {odd[0]} does not divide --batch {args.batch}')
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        finished = {tuple(line[name] for name in KEY) for line in read(args.out)}
+        todo = list(jobs(args, names, ANY_BATCH, finished))
+        print(f'{len(todo)} trainings to do, {len(finished)} found in {args.out}', flush=True)
+        deadline = time.time() + args.limit
+        for lines in trained(todo, args, deadline):
+            with open(args.out, 'a') as file:
+                for line in lines:
+                    file.write(json.dumps(line) + '\n')
+                    print('{norm}, {images} images, seed {seed}, lr {lr}: {test:.1f} % ({seconds:.0f} s)'
+                          .format(**line), flush=True)
+    from study_plots import draw
+    draw(args.plot or args.out)
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()

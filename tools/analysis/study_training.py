@@ -1,0 +1,131 @@
+"""One training of the norm study, or several seeds of it side by side, and what is measured on it.
+
+Every step has the same number of pictures, whatever the number of images on a device: fewer images mean more devices.
+What changes is how many images share statistics, and nothing else.
+"""
+import math
+from collections import deque
+
+import torch
+from study_network import Network
+from study_norms import NORMS
+from study_statistics import Watch, distances, estimates
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+PRECISE_STEPS = 32  # of re-estimated statistics
+
+
+class Devices:
+    """Networks of several seeds, `own`, and their copies on all devices, `wide`, which see the pictures."""
+
+    def __init__(self, classes, norm_cfg, seeds, devices, device):
+        self.seeds, self.count = len(seeds), devices
+        self.own = Network(classes, norm_cfg, len(seeds)).to(device)
+        self.wide = Network(classes, norm_cfg, len(seeds) * devices).to(device).train()
+        for place, seed in enumerate(seeds):
+            torch.manual_seed(seed)
+            one = Network(classes, norm_cfg)
+            for parameter, start in zip(self.own.parameters(), one.parameters(), strict=True):
+                self.by_seed(parameter.data)[place] = start.data.to(device)
+        self.pairs = [(own, wide) for own, wide in zip(self.own.parameters(), self.wide.parameters(), strict=True)
+                      if own.requires_grad]
+        self.spread()
+
+    def by_seed(self, tensor):
+        return tensor.unflatten(0, (self.seeds, -1))
+
+    def by_device(self, tensor):
+        """(seeds * devices * C, ...) -> (seeds, devices, C, ...)."""
+        return tensor.unflatten(0, (self.seeds, self.count, -1))
+
+    @torch.no_grad()
+    def spread(self):
+        """Every device gets the weights of its seed."""
+        for own, wide in self.pairs:
+            self.by_device(wide).copy_(self.by_seed(own).unsqueeze(1))
+
+    @torch.no_grad()
+    def gather(self):
+        """The gradients of the devices of a seed, of which each is of its share of the mean loss, summed."""
+        for own, wide in self.pairs:
+            own.grad = self.by_device(wide.grad).sum(1).flatten(0, 1)
+            wide.grad = None
+
+    def norms(self):
+        return [(own, wide) for own, wide in zip(self.own.modules(), self.wide.modules(), strict=True)
+                if isinstance(own, _BatchNorm)]
+
+    @torch.no_grad()
+    def keep_statistics(self, of_all=False):
+        """`own` gets the running statistics of the first device, which a training would save; or the mean of all."""
+        for own, wide in self.norms():
+            for kind in ('running_mean', 'running_var'):
+                every = self.by_device(getattr(wide, kind))
+                getattr(own, kind).copy_((every.mean(1) if of_all else every[:, 0]).flatten())
+
+
+def rate(step, steps, lr):
+    """Learning rate: 5 % of the steps linear warm-up, then half a cosine."""
+    warmup = max(1, steps // 20)
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    return lr * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
+
+
+def train(task, norm, images, seeds, lr, options, device):
+    """Train on `task`, dict of split to (patches, labels), and return a dict of figures for each seed.
+
+    options: steps, batch (pictures a step, in all), burnin (share of the steps in which CBN is BN), probes.
+    """
+    (pictures, labels), classes = task['train'], int(task['train'][1].max()) + 1
+    norm_cfg = dict(NORMS[norm])
+    if norm_cfg['type'] == 'CBN':
+        norm_cfg['burnin_iters'] = int(norm_cfg.pop('burnin', options.burnin) * options.steps)
+    if norm_cfg['type'] == 'StudyBRN':
+        norm_cfg['ramp'] = options.steps // 4
+    nets = Devices(classes, norm_cfg, seeds, options.batch // images, device)
+    optimizer = torch.optim.SGD([own for own, _ in nets.pairs], lr, momentum=0.9, weight_decay=5e-4)
+    drawn = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
+    order = torch.stack([torch.randint(len(labels), (options.steps + PRECISE_STEPS, options.batch), generator=rng)
+                         for rng in drawn], 1).flatten(1).to(device)  # (steps, seeds * batch)
+    watch = Watch(nets, norm_cfg.get('buffer_num', 0), options)
+    right = deque(maxlen=max(1, options.steps // 10))
+    probes = []
+    for step in range(options.steps):
+        for group in optimizer.param_groups:
+            group['lr'] = rate(step, options.steps, lr)
+        nets.spread()
+        x, truth = pictures[order[step]], labels[order[step]]
+        watch.before(step, x)
+        scores = nets.wide(x)
+        if watch.due(step):
+            probes.append(dict(step=step, **estimates(nets, watch, pictures[order[-PRECISE_STEPS:]])))
+        (F.cross_entropy(scores, truth) * len(seeds)).backward()
+        nets.gather()
+        optimizer.step()
+        right.append(100 * (scores.argmax(1) == truth).unflatten(0, (len(seeds), -1)).float().mean(1))
+    nets.spread()
+    watch.end()
+    nets.keep_statistics()
+    figures = dict(training=torch.stack(list(right)).mean(0).tolist(), test=accuracy(nets, *task['test']),
+                   val=accuracy(nets, *task['val']))
+    if norm_cfg['type'] == 'BN':
+        figures.update(distances(nets, pictures[order[-PRECISE_STEPS:]]))  # re-estimates the running statistics, too
+        nets.keep_statistics(of_all=True)
+        figures.update(precise=accuracy(nets, *task['test']), precise_val=accuracy(nets, *task['val']))
+    results = [{key: values[place] for key, values in figures.items()} for place in range(len(seeds))]
+    if probes:
+        for place, result in enumerate(results):
+            result['probes'] = [{key: value if key == 'step' else value[place] for key, value in probe.items()}
+                                for probe in probes]
+    return results
+
+
+@torch.inference_mode()
+def accuracy(nets, pictures, labels):
+    """Percent of the pictures that are classified right in evaluation, for each seed."""
+    nets.own.eval()
+    right = [(nets.own(x.repeat(nets.seeds, 1, 1, 1)).argmax(1).unflatten(0, (nets.seeds, -1)) == truth)
+             for x, truth in zip(pictures.split(256), labels.split(256), strict=True)]
+    return (100 * torch.cat(right, 1).float().mean(1)).tolist()
