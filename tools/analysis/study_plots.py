@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 PROCESSES = 4  # of SyncBN
 WHAT = 'mean (standard deviations)', 'logarithm of the variance'
 SHOWN = {'BN': 'C3', 'SyncBN, 4 processes': 'C1', 'BN, precise': 'C5', 'Batch Renorm': 'C4', 'GN': 'C2',
-         'CBN, buffer 7': 'C0', 'CBN, buffer 3': 'C9', 'FrozenBN': 'C7'}
+         'CBN, buffer 7': 'C0', 'CBN, buffer 7, precise': 'C9', 'FrozenBN': 'C7'}
 ESTIMATES = {'batch': ('this batch alone (BN)', 'C3'), 'average': ('average over the window', 'C1'),
              'compensated': ('the same, compensated (CBN)', 'C0')}
 TRUTHS = {'inputs': "own weights moved,\nlayers' inputs as they were",
@@ -57,14 +57,14 @@ def tried(lines):
 def best(lines):
     """Lines of each (norm, images) with the learning rate that is best in validation, and what follows from them.
 
-    SyncBN over 4 processes is BN over four times the images: it uses the same statistics. Precise BN is BN whose
-    population statistics are estimated anew after the training. GN and FrozenBN are the same for all numbers of images.
+    SyncBN over 4 processes is BN over four times the images: it uses the same statistics. Precise: the population
+    statistics are estimated anew after the training. GN and FrozenBN are the same for all numbers of images.
     """
     rates = tried(lines)
     cells = {}
     for (norm, images), part in grouped([line for line in lines if line['lr'] in rates], 'norm', 'images').items():
         for name, val, test in ((norm, 'val', 'test'), (f'{norm}, precise', 'precise_val', 'precise')):
-            if norm != 'BN' and val == 'precise_val' or val not in part[0]:
+            if norm == 'BN, momentum 0.01' and val == 'precise_val' or val not in part[0]:
                 continue
             group = max(grouped(part, 'lr').values(), key=lambda group: statistics.mean(line[val] for line in group))
             cells[name, images] = [dict(line, test=line[test]) for line in group]

@@ -110,7 +110,9 @@ def train(task, norm, images, seeds, lr, options, device):
     nets.keep_statistics()
     figures = dict(training=torch.stack(list(right)).mean(0).tolist(), test=accuracy(nets, *task['test']),
                    val=accuracy(nets, *task['val']))
-    if norm_cfg['type'] == 'BN':
+    if norm_cfg['type'] in ('BN', 'CBN'):
+        nets.keep_statistics(of_all=True)
+        figures.update(averaged=accuracy(nets, *task['test']))
         figures.update(distances(nets, pictures[order[-PRECISE_STEPS:]]))  # re-estimates the running statistics, too
         nets.keep_statistics(of_all=True)
         figures.update(precise=accuracy(nets, *task['test']), precise_val=accuracy(nets, *task['val']))
