@@ -30,6 +30,7 @@ def draw(file):
               f'{", ".join(f"{lr:g}" for lr in tried(part))}')
         images = sorted({n for _, n in cells}, reverse=True)
         for title, figure in (('test accuracy', 'test'), ('accuracy in training, last tenth of the steps', 'training'),
+                              ('test accuracy, running statistics averaged over the devices', 'averaged'),
                               ('learning rate', 'lr')):
             print(f'\n{table(cells, images, figure, title)}')
         for kind, plot in (('accuracy', accuracy), ('layers', layers), ('estimates', estimates)):
@@ -84,7 +85,7 @@ def table(cells, images, figure, title):
     for norm in dict.fromkeys(norm for norm, _ in cells):
         row = [norm]
         for count in images:
-            values = [line[figure] for line in cells.get((norm, count), ())]
+            values = [line[figure] for line in cells.get((norm, count), ()) if figure in line]
             row.append('' if not values else f'{values[0]:g}' if figure == 'lr' else spread(values))
         rows.append(row)
     rows.insert(1, ['---'] * len(rows[0]))
