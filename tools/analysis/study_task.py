@@ -72,8 +72,10 @@ def _photographs(source):
     else:
         files = sorted(path for path in Path(source).glob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))
     pictures = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files]
-    pictures = [picture.astype(np.float32) / 255 for picture in pictures
-                if picture is not None and min(picture.shape) >= 2 * TILE]
+    lost = [str(file) for file, picture in zip(files, pictures, strict=True) if picture is None]
+    if lost:
+        raise UserError(f'--task {source}: {lost[0]} is missing, or no picture that OpenCV reads')
+    pictures = [picture.astype(np.float32) / 255 for picture in pictures if min(picture.shape) >= 2 * TILE]
     if len(pictures) < 2:
         raise UserError(f'--task {source}: a folder with two or more photographs of {2 * TILE} pixels a side or more '
                         'is needed')
