@@ -169,7 +169,7 @@ def main():
     args = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, 'torchvision.ops'):
         importlib.import_module(name)
     sys.modules['torch'].set_num_threads(1)
     gc.freeze()  # what is imported by now need not be looked through by each child

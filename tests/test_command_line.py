@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each import each
 from torch.utils.data import DataLoader, Dataset
 
 from mmdet.checkpoints import read_checkpoint
@@ -93,7 +94,7 @@ def test_options_may_be_dicts(config):
     assert args.cfg_options == dict(a=dict(b=[1, (2, 3)], c='x', d=dict(e=None)), f=dict(g=1.5), h=[1, 2])
 
 
-@pytest.mark.parametrize('option, message', [
+@each('option, message', [
     ('lr', 'not KEY=VALUE'), ('=3', 'not KEY=VALUE'), ('a..b=3', 'not KEY=VALUE'), ('a=[1,2', 'a bracket is missing'),
     ('a=dict(b=1', 'a bracket is missing'), ('a=dict(b=open("x"))', 'malformed'),
     ('a=dict(b=)', 'invalid syntax|expected argument')])

@@ -1,6 +1,6 @@
 """Scripts in processes of their own, forked from one that has imported the libraries: a start of Python takes seconds.
 
-mmdet itself is imported anew by each.
+mmdet itself is imported anew by each. torch's compiler is put off, as in a training.
 """
 import multiprocessing
 import os
@@ -9,11 +9,12 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
-LIBRARIES = ('torch', 'torch.testing', 'torchvision.ops', 'mmengine.runner', 'mmengine.hooks',
-             'mmengine.visualization', 'mmcv.transforms', 'cv2', 'pycocotools.cocoeval')
+LIBRARIES = ('torch', 'torch.testing', 'mmengine.runner', 'mmengine.hooks', 'mmengine.visualization', 'mmcv.transforms',
+             'cv2', 'pycocotools.cocoeval', 'matplotlib.figure', 'matplotlib.font_manager')
 CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(list(LIBRARIES))
+CONTEXT.set_forkserver_preload(['warm_libraries'])
 
 
 class Script(CONTEXT.Process):
@@ -23,7 +24,8 @@ class Script(CONTEXT.Process):
         super().__init__()
         self.script, self.args, self.cwd, self.env = str(script), [str(arg) for arg in args], str(cwd), env
         self.printed = [tempfile.mkstemp()[1] for _ in range(2)]
-        self.start()
+        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):  # a server does not take sys.path over
+            self.start()
 
     def run(self):
         for stream, path in enumerate(self.printed, 1):

@@ -46,6 +46,7 @@ def randomized(model):
     return model.eval()
 
 
+PROPOSALS, DETECTIONS = 150, 40  # heads of full width take long
 BUILDERS = {
     'mask v1': (lambda: detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None), True, False),
     'faster v2': (lambda: detection.fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None), False, True),
@@ -57,12 +58,12 @@ def pair(request, tmp_path_factory):
     """torchvision's model, ours with its weights, and what was read."""
     build, masks, v2 = BUILDERS[request.param]
     judge = randomized(build())
+    judge.rpn._post_nms_top_n['testing'], judge.roi_heads.detections_per_img = PROPOSALS, DETECTIONS
     spread_classes(judge)
     path = tmp_path_factory.mktemp('torchvision') / 'model.pth'
     torch.save(judge.state_dict(), path)
     model = MODELS.build(ours(masks, v2)).eval()
-    if v2:  # its box head's convolutions take long
-        judge.rpn._post_nms_top_n['testing'] = model.rpn_head.test_cfg['max_per_img'] = 300
+    model.rpn_head.test_cfg['max_per_img'], model.roi_head.test_cfg['max_per_img'] = PROPOSALS, DETECTIONS
     checkpoint = read_checkpoint(path)
     assert not load_weights(model, checkpoint, strict=True)
     return judge, model, checkpoint

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each import each
 from torchvision.models import detection
 
 from mmdet.engine.config import read_config
@@ -20,7 +21,7 @@ def test_every_config_is_there(folder, names):
     assert {path.stem for path in (CONFIGS / folder).glob('*.py')} == set(names)
 
 
-@pytest.mark.parametrize('name', DETECTRON)
+@each('name', DETECTRON)
 def test_detectron(name):
     model = read_config(str(CONFIGS / f'detectron/{name}.py')).model
     assert model.data_preprocessor.mean == [102.9801, 115.9465, 122.7717]

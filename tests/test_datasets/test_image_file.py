@@ -5,6 +5,7 @@ import warnings
 import cv2
 import numpy as np
 import pytest
+from each import each
 from PIL import Image
 
 from mmdet.datasets.image_file import decode_image, orientation
@@ -37,8 +38,8 @@ def test_what_follows_the_end_does_no_harm(options):
             assert np.array_equal(decode_image(start + tail, 'a.jpg'), expected)
 
 
-@pytest.mark.parametrize('options', KINDS)
-@pytest.mark.parametrize('mode', ['RGB', 'L'])
+@each('options', KINDS)
+@each('mode', ['RGB', 'L'])
 def test_two_bytes_may_be_missing_but_no_more(options, mode):
     data = jpeg(mode=mode, **options)
     expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

@@ -1,6 +1,7 @@
 from collections import Counter
 
 import pytest
+from each import each
 from mmengine.dataset import DefaultSampler
 
 from mmdet.datasets import AspectRatioBatchSampler, ClassAwareSampler, samplers
@@ -21,8 +22,8 @@ class Sizes:
         return dict(width=30, height=40 if i % 3 == 0 else 30)
 
 
-@pytest.mark.parametrize('length', [1, 8, 23, 24])
-@pytest.mark.parametrize('drop_last', [False, True])
+@each('length', [1, 8, 23, 24])
+@each('drop_last', [False, True])
 def test_batches(length, drop_last):
     sampler = DefaultSampler(Sizes(length), shuffle=True, seed=1)
     batches = list(AspectRatioBatchSampler(sampler, batch_size=4, drop_last=drop_last))

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import toy_run
+from each import each
 from mmengine.optim import OptimWrapper
 from test_runner import stopped_at
 from torch import nn
@@ -52,9 +53,9 @@ def test_parameters_without_a_kernel_are_not_fused():
     assert choose_kernel(cfg, strided) == cfg
 
 
-@pytest.mark.parametrize('wrapper_options', [
+@each('wrapper_options', [
     {}, dict(clip_grad=dict(max_norm=0.1)), dict(accumulative_counts=2), dict(dtype='bfloat16')])
-@pytest.mark.parametrize('cfg', OPTIMIZERS, ids=lambda cfg: cfg['type'])
+@each('cfg', OPTIMIZERS)
 def test_steps_on_channels_last_weights_equal_those_of_a_loop(cfg, wrapper_options):
     wrap = AmpOptimWrapper if 'dtype' in wrapper_options else OptimWrapper
     fused, loop = conv_net().to(memory_format=torch.channels_last), conv_net()
@@ -71,8 +72,8 @@ def test_steps_on_channels_last_weights_equal_those_of_a_loop(cfg, wrapper_optio
     torch.testing.assert_close(fused.state_dict(), loop.state_dict(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('cfg', OPTIMIZERS, ids=lambda cfg: cfg['type'])
-@pytest.mark.parametrize('clip', [None, dict(max_norm=0.1)])
+@each('cfg', OPTIMIZERS)
+@each('clip', [None, dict(max_norm=0.1)])
 def test_gradients_scaled_for_float16(cfg, clip):
     """A step with an infinite gradient is left out, the others equal those without a scale."""
     model, plain = conv_net().to(memory_format=torch.channels_last), conv_net()

@@ -1,4 +1,4 @@
-"""What is put off is not imported by a training's step, and is whole when it is used."""
+"""In a process of its own: what is put off is not imported by a training's step, and is whole when it is used."""
 import subprocess
 import sys
 
@@ -6,9 +6,14 @@ SCRIPT = '''
 import sys
 import torch
 import mmdet.apis
+from mmengine.config import Config
 from mmdet.engine import Runner
 from mmengine.model import MMFullyShardedDataParallel, is_model_wrapper
 from mmengine.registry import MODEL_WRAPPERS, OPTIMIZERS, RUNNERS
+
+# What new versions of others have broken in mmengine before: yapf dropped an argument, Adafactor was registered twice.
+assert eval(Config(dict(a=[dict(b=(1, 2))])).pretty_text.split('=', 1)[1]) == [dict(b=(1, 2))]
+assert {'SGD', 'AdamW'} <= OPTIMIZERS.module_dict.keys()
 
 parameter = torch.nn.Parameter(torch.ones(2))
 optimizer = torch.optim.SGD([parameter], lr=0.5)
@@ -47,5 +52,6 @@ assert mmengine.runner.FlexibleRunner is RUNNERS.get('FlexibleRunner')
 
 
 def test_put_off_and_whole():
-    done = subprocess.run([sys.executable, '-c', SCRIPT], text=True, capture_output=True)
+    done = subprocess.run([sys.executable, '-W', 'error::DeprecationWarning:mmdet', '-c', SCRIPT],
+                          text=True, capture_output=True)
     assert done.returncode == 0, done.stderr

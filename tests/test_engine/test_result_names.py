@@ -1,9 +1,9 @@
-import pytest
+from each import each
 
 from mmdet.engine.result_names import ResultNames
 
 
-@pytest.mark.parametrize('paths, drawings, predictions', [
+@each('paths, drawings, predictions', [
     (['/d/cam1/1.png', '/d/cam1/2.png'], ['1.png', '2.png'], ['1.json', '2.json']),
     (['/d/cam1/1.png', '/d/cam2/1.png', '/d/cam2/1.png'], ['cam1/1.png', 'cam2/1.png', 'cam2/1.png'],
      ['cam1/1.json', 'cam2/1.json', 'cam2/1.json']),

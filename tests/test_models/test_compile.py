@@ -10,6 +10,7 @@ from scene import scene
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmdet.engine import Runner
+from mmdet.errors import UserError
 from mmdet.models.backbones.resnet import BasicBlock, ResNet
 
 NEEDS_COMPILER = pytest.mark.skipif(not shutil.which(os.environ.get('CXX', 'g++')), reason='inductor writes C++')
@@ -33,7 +34,9 @@ def with_norms(*types):
     more = {f'{place}.norm_cfg': dict(type='GN', num_groups=8) if kind == 'GN' else dict(type=kind)
             for place, kind in zip(PLACES, types)}
     if types:
-        more |= {'roi_head.bbox_head.type': 'Shared4Conv1FCBBoxHead', 'roi_head.bbox_head.conv_out_channels': 32}
+        more |= {'roi_head.bbox_head.type': 'ConvFCBBoxHead', 'roi_head.bbox_head.conv_out_channels': 32,
+                 'roi_head.bbox_head.num_shared_convs': 1, 'roi_head.bbox_head.num_shared_fcs': 1,
+                 'roi_head.mask_head.num_convs': 1}
     return build(**{'test_cfg.rcnn.score_thr': 0., **more})
 
 
@@ -103,13 +106,13 @@ def test_the_config_asks_for_it(tmp_path, monkeypatch):
     assert asked == [{}, dict(backend='aot_eager', dynamic=True)]
 
 
-@pytest.mark.parametrize('value', ['max-autotune', 1, dict(model='x'), dict(mod='default'), dict(mode='fast'),
-                                   dict(backend='gcc')])
-def test_other_values_are_named(tmp_path, value):
+def test_other_values_are_named(tmp_path, subtests):
     runner = Runner.from_cfg(toy_run.config(tmp_path))
-    runner.cfg.compile = value
-    with pytest.raises(ValueError, match='compile='):
-        runner.train()
+    for value, words in (('max-autotune', ''), (1, ''), (dict(model='x'), ''), (dict(mod='default'), ''),
+                         (dict(mode='fast'), "'fast'.*should be one of: default"), (dict(backend='gcc'), '')):
+        runner.cfg.compile = value
+        with subtests.test(str(value)), pytest.raises(UserError, match=f'compile=.*{words}'):
+            runner.train()
 
 
 def test_compiled_training_resumes_and_tests(tmp_path):

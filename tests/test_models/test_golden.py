@@ -13,7 +13,8 @@ from mmdet.registry import MODELS
 GOLDEN = Path(__file__).parents[1] / 'data' / 'golden'
 
 
-def build():
+@pytest.fixture(scope='module')
+def model():
     cfg = config()
     everything_sampled(cfg)
     model = MODELS.build(cfg)
@@ -31,9 +32,8 @@ def golden():
     return np.load(GOLDEN / 'mask_rcnn_r50_fpn.npz')
 
 
-def test_losses_and_gradients(golden):
-    model = build().train()
-    losses = model(**batch(model, True), mode='loss')
+def test_losses_and_gradients(model, golden):
+    losses = model.train()(**batch(model, True), mode='loss')
     for name, value in losses.items():
         assert value.item() == pytest.approx(float(golden[f'loss/{name}']), rel=1e-3), name
     total = sum(value for name, value in losses.items() if name.startswith('loss'))
@@ -46,9 +46,8 @@ def test_losses_and_gradients(golden):
         assert value == pytest.approx(expected[name], rel=1e-3), name
 
 
-def test_detections(golden):
-    model = build().eval()
-    samples = model(**batch(model, False), mode='predict')
+def test_detections(model, golden):
+    samples = model.eval()(**batch(model, False), mode='predict')
     for i, sample in enumerate(samples):
         pred = sample.pred_instances
         assert torch.equal(pred.labels, torch.from_numpy(golden[f'pred{i}/labels']))

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torchvision
+from each import each
 from mask_rcnn import ALL_SAMPLED, build, data, losses
 from scene import scene
 
@@ -83,7 +84,7 @@ def test_bounded_iou_by_hand():
     assert float(loss(slight, target, torch.ones(1, 1), 1)) == pytest.approx(3 * (1 - 9.5 / 10.5)**2 / .4)
 
 
-@pytest.mark.parametrize('loss', LOSSES, ids=repr)
+@each('loss', LOSSES)
 def test_rows_weights_and_precision(loss):
     pred, target = pairs(12)
     weight = torch.arange(12.)[:, None]
@@ -95,7 +96,7 @@ def test_rows_weights_and_precision(loss):
     assert float(loss(target, target, weight, 7)) == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize('loss', LOSSES, ids=repr)
+@each('loss', LOSSES)
 def test_gradients(loss):
     """Towards the target; finite for padding, which has no size."""
     pred, target = (boxes.double() for boxes in pairs())

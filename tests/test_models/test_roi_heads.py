@@ -1,5 +1,6 @@
 import pytest
 import torch
+from each import each
 from pairwise import pairwise
 from torch import nn
 
@@ -8,9 +9,9 @@ from mmdet.ops.rows import ROWS_AT_ONCE
 from mmdet.registry import MODELS
 
 
-@pytest.mark.parametrize('shape, bias, dtype, channels_last, as_conv', pairwise(
+@each('shape, bias, dtype, channels_last, as_conv', pairwise(
     [(5, 48), (1, 48), (0, 48), (5, 3, 4, 4), (5, 24, 2, 1), (5, 48, 1, 1), (1, 3, 4, 4), (0, 3, 4, 4)],
-    [False, True], [torch.float32, torch.float64], [False, True], [False, True]), ids=str)
+    [False, True], [torch.float32, torch.float64], [False, True], [False, True]))
 def test_roi_linear_is_linear_on_flattened_features(shape, bias, dtype, channels_last, as_conv, monkeypatch):
     monkeypatch.setattr('mmdet.ops.conv.ROIS_AS_CONV', as_conv)
     torch.manual_seed(0)
@@ -50,7 +51,7 @@ def test_roi_linear_under_autocast():
         assert layer(torch.randn(5, 3, 4, 4)).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize('num_rois, upsample, agnostic', pairwise(
+@each('num_rois, upsample, agnostic', pairwise(
     [0, 1, 2 * ROWS_AT_ONCE + 5], ['deconv', 'nearest', None], [False, True]))
 def test_masks_of_a_few_rois_at_a_time(num_rois, upsample, agnostic):
     torch.manual_seed(0)

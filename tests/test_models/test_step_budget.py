@@ -15,7 +15,8 @@ PACKAGE = str(Path(mmdet.__file__).parent)
 
 
 def test_functions_files_and_depth():
-    model = MODELS.build(config(**{'backbone.depth': 18, 'neck.in_channels': [64, 128, 256, 512]})).train()
+    few_rois = {'train_cfg.rpn_proposal.max_per_img': 100, 'train_cfg.rcnn.sampler.num': 32}
+    model = MODELS.build(config(**{'backbone.depth': 18, 'neck.in_channels': [64, 128, 256, 512], **few_rois})).train()
     images, targets = scene(0)
     loaded = pickle.dumps(data(images, targets))  # as it comes from a loader's worker
     functions, depth, deepest = set(), 0, 0

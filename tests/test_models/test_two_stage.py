@@ -138,7 +138,8 @@ def test_proposals_equal_loops_over_images_and_levels():
 def test_padding_rows_change_nothing(norm, monkeypatch):
     """What GPUs compute (all rows, padding among them) equals what CPUs compute: losses, gradients and statistics."""
     norm_cfg = dict(type=norm, **(dict(buffer_num=2) if norm == 'CBN' else {}))
-    models = [build(**norms(norm_cfg), **{'train_cfg.rcnn.sampler.num': 2000}).train() for _ in range(2)]
+    half_real = {'train_cfg.rpn_proposal.max_per_img': 250, 'train_cfg.rcnn.sampler.num': 500}
+    models = [build(**norms(norm_cfg), **half_real).train() for _ in range(2)]
     images, targets = scene(0)
     # Of an image's objects. Without rows CBN has no iteration on CPUs, on GPUs one of the running statistics.
     every, one, none = slice(None), slice(1), slice(0)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from each import each
 from torch.library import opcheck
 
 from mmdet.ops import bias_relu
@@ -11,8 +12,8 @@ ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 2e-2, tor
 SHAPES = [(2, 64, 9, 7), (3, 256, 5, 4), (1, 4096, 2, 3), (5, 16, 1, 1), (2, 13, 6, 5), (0, 16, 3, 3)]
 
 
-@pytest.mark.parametrize('dtype', ROUNDING, ids=str)
-@pytest.mark.parametrize('shape', SHAPES, ids=str)
+@each('dtype', ROUNDING)
+@each('shape', SHAPES)
 def test_equals_the_sum_in_float64(shape, dtype, device):
     torch.manual_seed(0)
     for memory_format in (torch.channels_last, torch.contiguous_format):

@@ -4,6 +4,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
+from each import each
 from pairwise import pairwise
 
 SHAPES = [((1, 1, 3, 3), 1, (1, 1)), ((2, 3, 4, 4), 5, (0, 0)), ((1, 33, 9, 6), 17, (1, 1)),
@@ -24,7 +25,7 @@ def check(result, expected, tolerance=3e-5):
     torch.testing.assert_close(result.double(), expected, rtol=0, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize('x_shape, cout, padding', SHAPES, ids=str)
+@each('x_shape, cout, padding', SHAPES)
 def test_every_shape(x_shape, cout, padding):
     """Channels that fill no vector, sides that fill no tile, more tiles and channels than are taken at once."""
     for bias, memory_format in product([False, True], FORMATS):
@@ -35,7 +36,7 @@ def test_every_shape(x_shape, cout, padding):
         assert out.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize('x_shape, cout, padding', SHAPES, ids=str)
+@each('x_shape, cout, padding', SHAPES)
 def test_transposed_is_the_gradient_of_the_input(x_shape, cout, padding):
     x, weight = random(*x_shape).double().requires_grad_(), random(cout, x_shape[1], 3, 3)
     out = F.conv2d(x, weight.double(), padding=padding)
@@ -46,7 +47,7 @@ def test_transposed_is_the_gradient_of_the_input(x_shape, cout, padding):
         check(torch.ops.mmdet.conv_3x3(grad, given, None, *padding, True), expected)
 
 
-@pytest.mark.parametrize('transposed, bias, padding', pairwise([False, True], [False, True], [(0, 0), (1, 1), (2, 0)]))
+@each('transposed, bias, padding', pairwise([False, True], [False, True], [(0, 0), (1, 1), (2, 0)]))
 def test_gradients_and_theirs(transposed, bias, padding):
     """First and second derivatives, with every input wanting one and with each alone."""
     x, weight = random(2, 5, 9, 8), random(*((5, 6) if transposed else (6, 5)), 3, 3)

@@ -1,11 +1,12 @@
 """The CUDA sources, run on the CPU thread by thread: what they compute can be tested where there is no GPU."""
-import os
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from cuda_on_cpu.build import COMPILER, HERE, ROOT, build
+from warm_process import Script
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux' or shutil.which(COMPILER) is None,
                                 reason='needs Linux and a C++ compiler')
@@ -47,21 +48,27 @@ def project(tmp_path_factory):
     return folder
 
 
-def run(project, *args):
-    environment = {**os.environ, 'PYTHONPATH': str(project), 'MMDET_OPS': 'mmdet'}
-    done = subprocess.run([sys.executable, *args], cwd=project, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    return done.stdout
+def run(project, code):
+    script = project / 'script.py'  # beside the copy of mmdet, which is the one that it imports
+    script.write_text(textwrap.dedent(code))
+    process = Script(script, cwd=project, MMDET_OPS='mmdet')
+    out, err = process.told(timeout=900)
+    assert process.exitcode == 0, out[-4000:] + err[-4000:]
+    return out
 
 
 def test_kernels_pass_the_tests_of_the_operators(project):
-    told = run(project, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *FILES, '-k', CHOICE)
+    told = run(project, f'''
+        import sys
+        import pytest
+        sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *{FILES}, '-k', {CHOICE!r}]))
+    ''')
     assert int(told.rsplit(' passed', 1)[0].split()[-1]) > 70
 
 
 def test_roi_align_backward_in_whole_quanta(project):
     """As deterministic backward calls it: the sums are those of the other backward, in units of the quantum."""
-    run(project, '-c', '''if True:
+    run(project, '''
         import torch
         from mmdet import ops
         grad = torch.randn(20, 8, 7, 7).contiguous(memory_format=torch.channels_last)

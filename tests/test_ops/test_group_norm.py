@@ -1,5 +1,6 @@
 import pytest
 import torch
+from each import each
 from torch.library import opcheck
 from torch.nn import functional as F
 
@@ -12,8 +13,8 @@ SHAPES = [((2, 64, 9, 7), 32), ((3, 32, 4, 5), 1), ((2, 32, 40, 21), 8), ((1, 10
           ((5, 16, 1, 1), 4), ((0, 16, 3, 3), 4)]
 
 
-@pytest.mark.parametrize('dtype', ROUNDING, ids=str)
-@pytest.mark.parametrize('shape, groups', SHAPES, ids=str)
+@each('dtype', ROUNDING)
+@each('shape, groups', SHAPES)
 def test_equals_float64(shape, groups, dtype, device):
     torch.manual_seed(0)
     for memory_format in (torch.channels_last, torch.contiguous_format):

@@ -2,6 +2,7 @@ from itertools import product
 
 import pytest
 import torch
+from each import each
 
 from mmdet.ops import conv2d_weight_grad
 
@@ -23,7 +24,7 @@ def check(result, expected, tolerance=1e-5):
     torch.testing.assert_close(result.double().cpu(), expected, rtol=0, atol=tolerance * max(scale, 1e-30) * 10)
 
 
-@pytest.mark.parametrize('x_shape, cout, padding', [
+@each('x_shape, cout, padding', [
     ((1, 1, 3, 3), 1, (1, 1)), ((2, 3, 4, 4), 5, (0, 0)), ((1, 33, 9, 6), 17, (1, 1)), ((3, 64, 7, 7), 65, (1, 1)),
     ((2, 40, 5, 13), 24, (2, 0)), ((1, 16, 3, 50), 16, (0, 2)), ((150, 8, 7, 7), 8, (1, 1)),
     ((2, 600, 8, 8), 300, (1, 1))])
@@ -46,10 +47,11 @@ def test_every_shape(cpu_kernels, x_shape, cout, padding):
         check(ours, expected, tolerance)
 
 
-@pytest.mark.parametrize('options', [
+@each('options', [
     dict(stride=(2, 2)), dict(dilation=(2, 2)), dict(groups=4), dict(kernel=1), dict(kernel=5),
-    dict(dtype=torch.float64), dict(dtype=torch.bfloat16)], ids=str)
+    dict(dtype=torch.float64), dict(dtype=torch.bfloat16)])
 def test_every_convolution(served_by, device, options):
+    options = dict(options)
     x, grad, expected = tensors((2, 16, 17, 19), 8, (0, 0), **options)
     dtype = torch.promote_types(options.pop('dtype', torch.float32), torch.float32)
     options.pop('kernel', None)
@@ -63,7 +65,7 @@ def test_every_convolution(served_by, device, options):
     check(result, 2.5 * expected, 4 * tolerance)
 
 
-@pytest.mark.parametrize('of, channels', [('x', 16), ('grad', 21), ('both', 16), ('both', 21)])
+@each('of, channels', [('x', 16), ('grad', 21), ('both', 16), ('both', 21)])
 def test_bfloat16_is_read_exactly(served_by, device, of, channels):
     x, grad, _ = tensors((2, channels, 17, 19), channels, (1, 1))
     x, grad = (tensor.bfloat16() if of in (name, 'both') else tensor for name, tensor in (('x', x), ('grad', grad)))

@@ -103,7 +103,6 @@ def test_scripts_start_the_launcher(script, args, tool, tmp_path):
     (['none.py'], 'config none.py does not exist'),
     (['tiny.py', '--cfg-options', 'model.backbone.type=ResNett'], "unknown type 'ResNett'.*Did you mean 'ResNet'"),
     (['tiny.py', '--cfg-options', 'model.backbone.depht=18'], "no key 'depht'.*Did you mean 'depth'"),
-    (['tiny.py', '--cfg-options', 'compile.mode=fast'], "compile=.*'fast'.*should be one of: default"),
     (['tiny.py', '--resume', 'none.pth'], 'checkpoint none.pth does not exist'),
     (['tiny.py', '--cfg-options', 'model.roi_head.bbox_head.num_classes=7', 'model.roi_head.mask_head.num_classes=7'],
      'num_classes is 7.*5 classes'),

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from each import each
 
 from mmdet.datasets.transforms import FilterAnnotations
 from mmdet.structures.mask import BitmapMasks
@@ -12,7 +13,7 @@ def results():
                 gt_bboxes_labels=np.arange(3), gt_ignore_flags=np.zeros(3, bool), gt_masks=BitmapMasks(masks, 20, 20))
 
 
-@pytest.mark.parametrize('kwargs, kept', [
+@each('kwargs, kept', [
     (dict(), [0, 2]), (dict(min_gt_bbox_wh=(0.01, 0.01)), [0, 1, 2]), (dict(min_gt_bbox_wh=(2, 2)), [2]),
     (dict(by_mask=True, by_box=False), [0, 2]), (dict(by_mask=True, min_gt_mask_area=5), [2]),
     (dict(min_gt_bbox_wh=(99, 99), keep_empty=False), []),

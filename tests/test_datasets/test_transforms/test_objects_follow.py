@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from each import each
 
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import PolygonMasks
@@ -116,7 +117,7 @@ def test_mix_up_by_hand():
     assert not (image[:30, :40] == (first[:30, :40] + 114) // 2).all()
 
 
-@pytest.mark.parametrize('name, level, expected', [
+@each('name, level, expected', [
     ('Invert', 0, [255, 155, 55]), ('Solarize', 5, [0, 100, 55]), ('SolarizeAdd', 10, [110, 210, 200]),
     ('Posterize', 10, [0, 96, 192]), ('Brightness', 0, [0, 10, 20]), ('Color', 0, None)])
 def test_colours_by_hand(name, level, expected):

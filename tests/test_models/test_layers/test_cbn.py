@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from each import each
 from torch import nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
@@ -73,8 +74,8 @@ class Definition(nn.Module):
         return (y - mean.view(-1, 1, 1)) * scale.view(-1, 1, 1) + self.bn.bias.view(-1, 1, 1)
 
 
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('options', [dict(padding=1), dict(bias=True), dict(stride=2), dict(kernel_size=1)], ids=str)
+@each('memory_format', [torch.contiguous_format, torch.channels_last])
+@each('options', [dict(padding=1), dict(bias=True), dict(stride=2), dict(kernel_size=1)])
 def test_float32_is_close_to_float64(options, memory_format):
     """At sizes at which the kernels for float32 serve."""
     exact = layer(16, 24, **options)
@@ -112,10 +113,10 @@ def test_golden(name):
                 parameter -= golden['lr'].item() * grad
 
 
-@pytest.mark.parametrize('options', [
+@each('options', [
     dict(), dict(padding=1), dict(stride=2, padding=1), dict(dilation=2, padding=2), dict(groups=2), dict(bias=True),
     dict(kernel_size=1), dict(kernel_size=1, stride=3), dict(kernel_size=(3, 1), stride=(2, 1), padding=(0, 2)),
-    dict(groups=2, bias=True, stride=2, dilation=(1, 2), padding=3), dict(padding='same', dilation=2)], ids=str)
+    dict(groups=2, bias=True, stride=2, dilation=(1, 2), padding=3), dict(padding='same', dilation=2)])
 def test_equals_definition_by_second_differentiation(options):
     module = layer(**options)
     definition = Definition(module)

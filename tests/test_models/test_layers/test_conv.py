@@ -1,6 +1,7 @@
 """Conv2d: which convolutions our own kernel serves, and that each is nn.Conv2d's."""
 import pytest
 import torch
+from each import each
 from torch import nn
 
 from mmdet.models.layers import Conv2d
@@ -30,7 +31,7 @@ def pair(*args, **kwargs):
     return ours, other
 
 
-@pytest.mark.parametrize('options, shape, own', [
+@each('options, shape, own', [
     (dict(padding=1), (2, 16, 40, 40), True), (dict(), (2, 16, 40, 40), True), (dict(padding=1), (16, 16, 7, 7), True),
     (dict(padding=1, bias=False), (2, 16, 40, 40), True), (dict(), (60, 16, 6, 6), True),
     (dict(padding=1), (2, 16, 8, 8), False), (dict(padding=1), (60, 16, 5, 5), False), (dict(), (60, 16, 2, 2), None),
@@ -39,7 +40,7 @@ def pair(*args, **kwargs):
     (dict(stride=2), (2, 16, 40, 40), False), (dict(dilation=2), (2, 16, 40, 40), False),
     (dict(groups=2), (2, 16, 40, 40), False), (dict(kernel_size=1), (2, 16, 40, 40), False),
     (dict(padding=1), (16, 40, 40), False), (dict(dtype=torch.float64, padding=1), (2, 16, 40, 40), False),
-], ids=str)
+])
 def test_equals_nn_conv2d(served, options, shape, own):
     options = {'in_channels': 16, 'out_channels': 24, 'kernel_size': 3, **options}
     x = torch.randn(shape, dtype=options.get('dtype'))

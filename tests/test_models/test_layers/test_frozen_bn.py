@@ -1,6 +1,7 @@
 """The four ways to freeze a batch norm, and the fused convolution in which they end."""
 import pytest
 import torch
+from each import each
 from torch import nn
 
 from mmdet.models.layers import Conv2d, ConvModule, build_norm_layer, conv_norm, freeze_norm
@@ -51,8 +52,8 @@ def by_frozen_stages(**options):
 WAYS = [by_type, by_requires_grad, by_norm_eval, by_frozen_stages]
 
 
-@pytest.mark.parametrize('conv', [nn.Conv2d, Conv2d])
-@pytest.mark.parametrize('freeze', WAYS, ids=lambda f: f.__name__)
+@each('conv', [nn.Conv2d, Conv2d])
+@each('freeze', WAYS)
 def test_every_way_is_one_fused_convolution(freeze, conv):
     conv, norm = freeze(conv=conv)
     assert can_fuse(conv, norm)
@@ -144,8 +145,8 @@ def fused_pair(**options):
     return torch.randn(2, 16, 28, 30, requires_grad=True), conv, norm.eval()
 
 
-@pytest.mark.parametrize('options', [{}, dict(bias=True), dict(kernel_size=1, padding=0), dict(stride=2),
-                                     dict(groups=2), dict(padding='same'), dict(padding_mode='reflect')], ids=str)
+@each('options', [{}, dict(bias=True), dict(kernel_size=1, padding=0), dict(stride=2),
+                  dict(groups=2), dict(padding='same'), dict(padding_mode='reflect')])
 def test_gradients_of_the_fused_convolution(options):
     for frozen in ('', 'x', 'conv', 'norm', 'conv norm'):
         x, conv, norm = fused_pair(**options)

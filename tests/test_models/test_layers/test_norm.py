@@ -1,5 +1,6 @@
 import pytest
 import torch
+from each import each
 from torch import nn
 
 from mmdet.errors import UserError
@@ -13,7 +14,7 @@ def norm_cfg(kind, **options):
     return dict(type=kind, **(dict(num_groups=2) if kind == 'GN' else {}), **options)
 
 
-@pytest.mark.parametrize('kind', TYPES)
+@each('kind', TYPES)
 def test_names_and_options(kind):
     cfg = norm_cfg(kind, eps=1e-3)
     name, norm = build_norm_layer(cfg, 4, postfix=2)
@@ -49,14 +50,14 @@ def test_layer_norm_is_that_of_tokens():
     torch.testing.assert_close(build_norm_layer(norm_cfg('LN'), 4)[1](x), expected)
 
 
-@pytest.mark.parametrize('cfg, words', [
+@each('cfg, words', [
     (dict(type='CBM'), ["unknown type 'CBM'", "mean 'CBN'", 'BN, ', 'GN', 'custom_imports']),
     (dict(type='GN'), ["GN needs the key 'num_groups'"]),
     (dict(type='GN', num_groups=3), ['num_groups=3 does not divide the 4 channels']),
     (dict(type='BN', num_groups=2), ["unexpected keyword argument 'num_groups'", 'momentum']),
     (dict(type='CBN', buffer=3), ["'buffer'", 'buffer_num']),
     (dict(num_groups=3), ["the key 'type'"]),
-    ('BN', ['must be a dict'])], ids=str)
+    ('BN', ['must be a dict'])])
 def test_mistakes_are_named(cfg, words):
     with pytest.raises(UserError) as caught:
         build_norm_layer(cfg, 4)
@@ -97,8 +98,8 @@ def test_no_norm():
     assert torch.equal(conv_norm(x, conv, None), conv(x))
 
 
-@pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('kind', TYPES)
+@each('training', [True, False])
+@each('kind', TYPES)
 def test_no_rows(kind, training):
     """An image without RoIs: an empty output in the graph, a gradient (of zeros) for everything that learns."""
     conv, norm = nn.Conv2d(3, 4, 3, bias=False), build_norm_layer(norm_cfg(kind), 4)[1].train(training)

@@ -1,5 +1,5 @@
-import pytest
 import torch
+from each import each
 from torch import nn
 
 from mmdet.models.layers.patch_stats import slopes
@@ -10,8 +10,8 @@ CONVOLUTIONS = [dict(), dict(kernel_size=1), dict(kernel_size=1, bias=False, pad
                 dict(kernel_size=(1, 4), stride=(3, 2), padding=(2, 1)), dict(groups=4, padding=1)]
 
 
-@pytest.mark.parametrize('options', CONVOLUTIONS, ids=str)
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@each('options', CONVOLUTIONS)
+@each('memory_format', [torch.contiguous_format, torch.channels_last])
 def test_derivatives_by_the_weights(options, memory_format):
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 8, **dict(dict(kernel_size=3), **options)).double()

@@ -5,6 +5,7 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+from each import each
 
 from mmdet.structures.mask import BitmapMasks, MaskWindows
 
@@ -50,7 +51,7 @@ def test_windows_are_tight_and_paint_back(bitmap, full):
     assert bitmap.get_bboxes().dtype == np.float32 and np.array_equal(bitmap.get_bboxes(), boxes)
 
 
-@pytest.mark.parametrize('shape', [(37, 53), (80, 41), (19, 111), (5, 4), (250, 300)])
+@each('shape', [(37, 53), (80, 41), (19, 111), (5, 4), (250, 300)])
 def test_resize_is_cv2_nearest(bitmap, full, shape):
     expected = np.stack([cv2.resize(m, shape[::-1], interpolation=cv2.INTER_NEAREST) for m in full])
     assert equal(bitmap.resize(shape), expected)
@@ -64,7 +65,7 @@ def test_resize_is_cv2_nearest_for_many_sizes():
         assert equal(BitmapMasks(mask, h, w).resize((new_h, new_w)), expected[None])
 
 
-@pytest.mark.parametrize('scale', [(60, 40), (1333, 800), 0.5, 2.5])
+@each('scale', [(60, 40), (1333, 800), 0.5, 2.5])
 def test_rescale_keeps_the_aspect_ratio(bitmap, full, scale):
     expected = np.stack([mmcv.imrescale(m, scale, interpolation='nearest') for m in full])
     assert equal(bitmap.rescale(scale), expected)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from each import each
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_api
 
@@ -46,8 +47,8 @@ def test_windows_are_the_same_masks_and_nothing_is_built_beside_them(masks, thre
     assert masks[:0].windows.boxes.shape == (0, 4)
 
 
-@pytest.mark.parametrize('index', [2, -1, slice(1, 4), [0, 3], torch.tensor([4, 0]),
-                                   torch.tensor([True, False, True, False, False]), torch.zeros(5, dtype=torch.bool)])
+@each('index', [2, -1, slice(1, 4), [0, 3], torch.tensor([4, 0]),
+                torch.tensor([True, False, True, False, False]), torch.zeros(5, dtype=torch.bool)])
 def test_selection(masks, index):
     chosen = masks[index]
     assert torch.equal(chosen.to_tensor(), masks.to_tensor()[[index] if isinstance(index, int) else index])
