@@ -4,18 +4,17 @@ import logging
 import os
 from collections import Counter
 
+import pytest
+
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # two workers, and what they start, would fight for the cores
-
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from mmengine.logging import MMLogger  # noqa: E402
-
 NEED_GPU = pytest.StashKey[int]()
 # Files of which one lasts as long as fifty others: of several workers none should meet them last.
-SLOW = ('test_cuda_on_cpu', 'test_tools', 'test_analysis', 'test_configs', 'test_runner', 'test_compile')
+SLOW = ('test_cuda_on_cpu', 'test_tools', 'test_analysis', 'test_configs', 'test_runner', 'test_compile',
+        'test_site')
 
 
 def pytest_collection_modifyitems(config, items):
+    import torch  # not above: the process that only hands the tests out does without
     items.sort(key=lambda item: item.path.stem not in SLOW)
     if not torch.cuda.is_available():
         need_gpu = {item for item in items if item.get_closest_marker('gpu')}
@@ -54,6 +53,7 @@ def pytest_terminal_summary(terminalreporter, config):
 @pytest.fixture
 def log(caplog):
     """What is logged through mmengine's current logger."""
+    from mmengine.logging import MMLogger
     logger = MMLogger.get_current_instance()
     logger.addHandler(caplog.handler)
     caplog.set_level(logging.INFO)
