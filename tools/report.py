@@ -34,6 +34,7 @@ def parse_args():
 def main():
     args = parse_args()
 
+    import mmdet.engine  # noqa: F401  # first: it puts off slow imports that nothing here needs
     from mmdet.report import Run
     from mmdet.report.page import write_report
     runs = [Run.open(folder) for folder in args.work_dirs]
