@@ -44,7 +44,7 @@ def lines(title: str, series: Mapping[str, tuple[np.ndarray, np.ndarray]], x: st
         axes.set(title=title, xlabel=x)
         if percent:
             axes.set_ylim(0, 1.02)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         if len(series) > 1:
             axes.legend(ncols=1 + (len(series) > 6))
     return svg(draw)
@@ -66,6 +66,8 @@ def bars(title: str, values: Mapping[str, float], form: str = '{:.3f}', x: str =
         axes.bar_label(shown, [form.format(values[name]) for name in names], padding=3, fontsize=8)
         axes.set(title=title, xlabel=x)
         axes.margins(x=0.12)
+        if not any(values.values()):
+            axes.set_xlim(0, 1)
         axes.grid(axis='y', visible=False)
     return svg(draw, height=max(1.1 + 0.2 * len(values), 1.8))
 
@@ -109,7 +111,7 @@ def calibration_plot(found: Calibration) -> str:
 def error_bars(found: Errors) -> str:
     """By how much AP50 would rise without each kind of error."""
     names = {f'{name} ({found.counts[name]})': gain for name, gain in found.gains.items()}
-    return bars(f'Errors: rise of AP50 ({found.ap50:.3f}) without them', names, '{:+.3f}')
+    return bars('What errors cost', names, '{:+.3f}', f'rise of AP50 ({found.ap50:.3f}) without them')
 
 
 def confusion_plot(table: np.ndarray, classes: Sequence[str]) -> str:

@@ -67,6 +67,8 @@ def validations(runs: Sequence[Run]) -> list[str]:
             groups.setdefault(name.partition('_mAP')[0], []).append(name)
     for group, of_group in groups.items():
         series = {name.rpartition('/')[2]: run.series(name, 'validations') for name in of_group[:8]}
+        # COCO's -1: there are no such objects.
+        series = {name: (steps, values) for name, (steps, values) in series.items() if (values >= 0).any()}
         drawn.append(plots.lines(group, series, 'validation after', markers=True))
     return drawn
 
@@ -129,7 +131,7 @@ def detections(evaluated: Evaluated) -> tuple[list[Section], float]:
         section.tables.append(Table(['best F1 of each class', 'at score', 'F1', 'precision', 'recall'], rows))
     ranked = ranked_pictures(evaluated, matches, best)
     shown = Section('Pictures', [f'Truth on the left, on the right what scores at least {best:.2f}.'])
-    for word, chosen in (('best', ranked[:MOST_PICTURES]), ('worst', ranked[::-1][:MOST_PICTURES])):
+    for word, chosen in (('best', ranked[:MOST_PICTURES]), ('worst', ranked[MOST_PICTURES:][::-1][:MOST_PICTURES])):
         for picture in chosen:
             url = side_by_side(evaluated, picture.image, best)
             if url is not None:

@@ -30,7 +30,9 @@ class ReportHook(Hook):
             return
         if evaluated is not None:
             evaluated.save(Path(runner.work_dir, EVALUATED))
-        self._write(runner)
+        path = self._write(runner)
+        if path:
+            runner.logger.info(f'Losses, AP and pictures so far: {path}')
 
     def after_train(self, runner: Runner) -> None:
         if is_main_process():
