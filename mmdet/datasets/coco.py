@@ -19,6 +19,7 @@ from .annotations import AnnotationTable, read_annotations
 from .classes import class_names, labels_by_name, one_id_a_name, shown_names
 from .coco_classes import COCO_CLASSES, COCO_PALETTE
 from .coco_images import CocoImages
+from .doubtful import tell_doubts
 from .learnable import learnable_objects
 from .proposals import ProposalFile
 
@@ -105,6 +106,7 @@ class CocoDataset(BaseDataset):
 
     def _read_images(self) -> CocoImages:
         table = self._read_table()
+        tell_doubts(table, self.ann_file)
         categories = table.categories
         counts = np.bincount(table.category, minlength=len(categories)).tolist()
         label_of = self._match_classes(categories, Counter({category['id']: count for category, count

@@ -50,7 +50,18 @@ FIELDS = {
     ('categories',): [*NONSENSE, 5, {'1': 'apple'}, 'apple', ['apple', 'pear', 'plum']],
 }
 LEFT_OUT = ('left out', 'ignored where masks', 'no polygon', 'takes', 'read as', 'is none of', 'are none of',
-            'has no category', 'several categories', 'no objects')
+            'has no category', 'several categories', 'no objects', 'could be corners', 'within 0..1',
+            'several images')
+WRITTEN = {  # by programs that mean something else: name, what they do to the images and to the objects
+    'corners': (None, lambda ann: ann.update(bbox=[*ann['segmentation'][0][:2], *ann['segmentation'][0][4:6]])),
+    'normalized polygons': (None, lambda ann: ann.update(segmentation=[[v / 64 for v in ann['segmentation'][0]]])),
+    'a bucket of Google': (lambda image: image.update(file_name=f'gs://bucket/{image["file_name"]}'), None),
+    'a bucket of Amazon': (lambda image: image.update(file_name=f's3://bucket/{image["file_name"]}'), None),
+    'two entries of one picture': (lambda image: image.update(file_name='1.png'), None),
+    'a path of Windows': (lambda image: image.update(file_name=f'C:\\data\\{image["file_name"]}'), None),
+    'texts of a table': (None, lambda ann: ann.update(area=str(ann['area']), iscrowd='False')),
+    'normalized boxes': (None, lambda ann: ann.update(bbox=[v / 64 for v in ann['bbox']])),
+}
 VOC = '<annotation><filename>1.png</filename><object><name>apple</name></object></annotation>'
 LABELME = json.dumps(dict(version='5.0', shapes=[dict(label='apple', points=[[1, 2], [3, 4]])], imagePath='1.png'))
 TEXTS = {
@@ -60,6 +71,8 @@ TEXTS = {
     'deep dict': b'{"a":' * 200000, 'gzip header': b'\x1f\x8b', 'zip': b'PK\x03\x04' + bytes(40),
     'pickle': b'\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00}\x94.', 'png': b'\x89PNG\r\n\x1a\n' + bytes(50),
     'results': b'[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]', 'python': b"{'images': []}",
+    'lfs': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n',
+    'conflict': b'<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> b\n', 'yaml': b'train: images\nnc: 1\n',
     'json lines': b'{"images": []}\n{"images": []}\n', 'keys twice': b'{"images": [], "images": 5}'}
 
 
@@ -83,6 +96,8 @@ def cases(rng):
             def make(path=path, value=value):
                 world.write(world.changed(data, path, value))
             yield case(f'{where} {shown}', make, ('',) if value in SOUND else LEFT_OUT)
+    for name, changes in WRITTEN.items():
+        yield case(f'written by another program: {name}', lambda changes=changes: _write(*changes))
     text = json.dumps(data).encode()
     for name, content in TEXTS.items():
         yield case(f'text: {name}', lambda content=content: _put(content))
@@ -100,6 +115,15 @@ def cases(rng):
         broken = text[:at] + bytes([byte]) + text[at + 1:]
         if not _same_json(broken, data):
             yield case(f'byte {at} is {byte}', lambda broken=broken: _put(broken))
+
+
+def _write(change_image, change_object):
+    data = world.annotations()
+    for name, change in (('images', change_image), ('annotations', change_object)):
+        for entry in data[name]:
+            if change:
+                change(entry)
+    world.write(data)
 
 
 def _put(content):

@@ -38,6 +38,6 @@ def cases(rng):
         names = str(checkpoint), 'checkpoint'
         yield case(f'checkpoint {checkpoint}', config, checkpoint, program='test.py', names=names)
         yield case(f'convert {checkpoint}', checkpoint, 'out.pth', program='convert/checkpoint.py', names=names)
-    yield case('--out without an ending', config, 'a.pth', '--out', 'results', program='test.py', names=('results',))
+    yield case('--out without an ending', config, config, '--out', 'results', program='test.py', names=('results',))
     for image in ('none.jpg', folder / 'text.jpg', 'http://127.0.0.1:9/a.jpg', folder / 'folder.py', config):
         yield case(f'image {image}', image, config, program='image_demo.py', names=(str(image),))

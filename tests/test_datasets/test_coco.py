@@ -11,6 +11,7 @@ from warm_process import CONTEXT
 
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.coco_classes import COCO_PALETTE
+from mmdet.datasets.transforms import LoadImageFromFile
 
 DATA = Path(__file__).parents[1] / 'data'
 BOXES = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackDetInputs')]
@@ -57,6 +58,31 @@ def test_what_is_left_out_is_counted_by_reason(tiny, log):
     assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == [10, 20, 40]  # 30 has nothing left
     log.clear()
     assert len(CocoDataset(**tiny.config(test_mode=True))) == 4 and 'left out' not in log.text
+
+
+def test_what_is_most_likely_a_mistake_is_said(tiny, log):
+    """Corners in place of width and height, polygons within 0..1, one picture with two entries; a sound file is not."""
+    tiny.data['annotations'] = [tiny.square(1, 10, 2, [4, 5, 9, 9]), tiny.square(2, 20, 2, [40, 30, 15, 9])]
+    tiny.save()
+    CocoDataset(**tiny.config())
+    assert 'corners' not in log.text and '0..1' not in log.text and 'several images' not in log.text
+    for ann in tiny.data['annotations']:
+        x, y, width, height = ann['bbox']
+        ann['bbox'] = [x, y, x + width, y + height]
+        ann['segmentation'] = [[x / 64, y / 64, x / 64, (y + 9) / 64, (x + 9) / 64, y / 64]]
+    tiny.data['images'][1]['file_name'] = tiny.data['images'][0]['file_name']
+    tiny.save()
+    CocoDataset(**tiny.config())
+    assert '1 of 2 boxes reach beyond their image, and each could be corners x1, y1, x2, y2' in log.text
+    assert 'ann.json: its polygons lie within 0..1, its boxes do not' in log.text
+    assert '1 file names are those of several images, first: ' in log.text
+
+
+def test_addresses_that_nobody_reads():
+    with pytest.raises(ValueError, match=r'annotation file gs://bucket/a\.json: .* Copy it here'):
+        CocoDataset('gs://bucket/a.json')
+    with pytest.raises(ValueError, match='gs://bucket/1.png cannot be read: gs:// is none of'):
+        LoadImageFromFile().transform(dict(img_path='gs://bucket/1.png'))
 
 
 def test_nothing_left_to_learn(tiny):

@@ -97,10 +97,16 @@ def _kind(data: bytes | memoryview) -> str:
         return ' is UTF-16 or UTF-32 text, or a binary file'
     if start.startswith((b'\xff\xfe', b'\xfe\xff')):
         return ' is UTF-16 text'
+    if start.startswith(b'version https://git-lfs'):
+        return ' is a pointer of Git LFS: fetch the file itself with git lfs pull'
+    if start.startswith(b'<<<<<<< '):
+        return ' has conflict marks of Git: choose one of the versions'
     if start.lstrip().startswith(b'<'):
         return ' is XML or HTML, perhaps of Pascal VOC'
     if start.startswith((b'PK', b'BZh', b'\xfd7zXZ', b'7z', b'\x28\xb5\x2f\xfd')):
         return ' is an archive: unpack it'
+    if re.match(rb'\s*(train|val|path|names|nc) *:', start):
+        return ' is YAML, perhaps of YOLO'
     if re.match(rb'\s*\d+([ \t]+-?\d[\d.eE+-]*){4,}\s', start + b'\n'):
         return ' is a list of numbers, perhaps of YOLO'
     return ''

@@ -31,7 +31,11 @@ def read_annotations(path: str, backend_args: dict | None = None, test_mode: boo
         with _no_garbage_collection():
             return build_table(read_entries(path, backend_args), path)
 
-    local = isinstance(get_file_backend(path, backend_args=backend_args), LocalBackend)
+    try:
+        local = isinstance(get_file_backend(path, backend_args=backend_args), LocalBackend)
+    except (KeyError, ImportError) as error:
+        raise UserError(f'annotation file {path}: mmengine.fileio cannot read from such addresses ({error}). Copy it '
+                        'here, then correct ann_file') from None
     table = cached_table(path, build) if local and os.path.isfile(path) else build()
     if not table.complete and not test_mode:
         raise UserError(f"annotation file {path} is no COCO instances file: it has no list ['annotations']. {COCO}.")

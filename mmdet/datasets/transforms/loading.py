@@ -47,7 +47,10 @@ class LoadImageFromFile(MMCV_LoadImageFromFile):
                                    'the data set, and file_name in its annotation file.') from None
         except IsADirectoryError:
             raise UserError(f'image {path} is a folder') from None
-        except OSError as error:  # no connection, no permission
+        except KeyError:  # of mmengine's table of backends
+            raise UserError(f'image {path} cannot be read: {str(path).partition("://")[0]}:// is none of the addresses '
+                            'that are known. Copy the pictures here, then correct file_name or data_prefix') from None
+        except (OSError, ImportError) as error:  # no connection, no permission, a client is not installed
             raise UserError(f'image {path} cannot be read: {error}') from error
 
 
