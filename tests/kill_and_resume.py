@@ -54,6 +54,8 @@ ARRANGEMENTS = {
     'two processes, epochs, workers': ('toy_run', 2, WORKERS),
     'two processes, by iteration, accumulation, EMA': ('toy_run', 2, {**BY_ITERATION, **ACCUMULATED, **EMA}),
     'two processes, CBN, infinite sampler': ('cbn_run', 2, INFINITE),
+    'detector, validation loss, early stop, report, classes in turn': ('shapes_run', 1, dict(kind='stopping')),
+    'detector, mixed images, by iteration, workers': ('shapes_run', 1, dict(kind='mixing')),
 }
 
 
