@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import json
 import math
 import re
 import runpy
@@ -206,10 +207,26 @@ def test_growth_measures_the_case_it_names(monkeypatch, capsys):
     monkeypatch.setattr(module, 'Ours', ours)
     monkeypatch.setattr(sys, 'argv', ['', '--device', 'cpu', '--steps', '1', '--case', 'classes', '90'])
     module.main()
-    seconds, peak = map(float, capsys.readouterr().out.split())
-    assert seconds > 0 and peak >= 0
+    found = json.loads(capsys.readouterr().out)
+    assert found['value'] == '90' and found['s a step'] > 0 and found['MiB at most'] >= 0
     args, options = built[0]
     assert args.size == '64x64' and options['model.roi_head.bbox_head.num_classes'] == 90
+
+
+def test_growth_of_whole_runs(monkeypatch, capsys, tmp_path):
+    """A measured loader, and lines of an earlier run: the latest of each case is shown."""
+    module = load('benchmark_growth', monkeypatch)
+    monkeypatch.setattr(module, 'run', lambda name, value, args: json.dumps(
+        dict(what=name, value=value, **module.RUNS[name](int(value), 1), dtype='float32', machine='here')))
+    earlier = [dict(what='images', value='1000', dtype='float32', machine='there', **{'s of a later one': seconds})
+               for seconds in (7, 3)]
+    (tmp_path / 'growth.jsonl').write_text(''.join(f'{json.dumps(line)}\n' for line in earlier))
+    text = printed_by(module, monkeypatch, capsys, '--only', 'workers', '--values', 0, '--out', tmp_path / 'growth')
+    assert float(table(text)[0][1]) > 0 and '| 1000  | 3 ' in text
+    assert (tmp_path / 'growth.png').read_bytes().startswith(b'\x89PNG')
+    sys.modules['growth_of_runs'].repeat(tmp_path / 'a.json', 3)
+    found = read_annotations(tmp_path / 'a.json')
+    assert (found.num_images, found.num_objects) == (3000, 3000)
 
 
 def test_norms_in_whole_steps(monkeypatch, capsys):

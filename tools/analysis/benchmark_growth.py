@@ -1,18 +1,23 @@
-"""How a training step grows: python tools/analysis/benchmark_growth.py
+"""How a training grows: python tools/analysis/benchmark_growth.py
 
-Measures the time of a step of Mask R-CNN R-50-FPN and its peak memory beyond the model's. One thing at a time grows:
-image size, images, objects, classes, proposals, sampled RoIs. Each case runs in a process of its own.
+One thing at a time grows. Image size, images, objects, classes, proposals, sampled RoIs: time of a step of Mask R-CNN
+R-50-FPN and peak memory beyond the model's. Workers, processes, images of the data set: a whole run, on the CPU. Each
+case runs in processes of its own and adds a line to OUT.jsonl. OUT.png shows the latest of each.
 """
 import argparse
+import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
-from benchmark_model import most_memory
+from growth_of_runs import images, processes, workers
+from growth_plot import plot
 from timed_models import Ours, training_step
-from timing import machine, markdown
+from timing import machine, markdown, most_memory
 
 from mmdet.command_line import plain_errors
 from mmdet.engine.kept_memory import keep_freed_memory
@@ -20,22 +25,25 @@ from mmdet.errors import UserError
 
 BASE = dict(size='320x320', batch_size=2, objects=8, classes=80, proposals=1000, rois=512)
 CASES = dict(size=['160x160', '320x320', '480x480', '640x640', '800x1344'], batch_size=[1, 2, 4, 8],
-             objects=[1, 10, 100, 1000], classes=[80, 365, 1203], proposals=[500, 1000, 2000], rois=[128, 256, 512])
+             objects=[1, 10, 100, 1000], classes=[80, 365, 1203], proposals=[500, 1000, 2000], rois=[128, 256, 512],
+             workers=[0, 1, 2, 4, 8], processes=[1, 2, 4, 8], images=[1000, 10000, 100000, 1000000])
+RUNS = dict(workers=workers, processes=processes, images=images)
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time and memory of a training step as it grows')
-    parser.add_argument('--only', nargs='+', choices=CASES, default=list(CASES), help='what to make larger')
+    parser = argparse.ArgumentParser(description='Time and memory of a training as it grows')
+    parser.add_argument('--only', nargs='*', choices=CASES, default=list(CASES), help='what to make larger')
+    parser.add_argument('--values', nargs='+', help='of what --only names, in place of those built in')
     parser.add_argument('--steps', type=int, default=3, help='timed in each case (%(default)s), after two')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'])
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/growth'), help='without suffix (%(default)s)')
     parser.add_argument('--case', nargs=2, metavar=('NAME', 'VALUE'), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def measure(args):
-    """Print the median seconds of a step and the peak memory in MiB."""
-    name, value = args.case
+def step_of(name, value, args):
+    """The median seconds of a step and the peak memory in MiB."""
     keep_freed_memory()  # as in every training
     case = {**BASE, name: value}
     classes, proposals, rois = (int(case[key]) for key in ('classes', 'proposals', 'rois'))
@@ -56,25 +64,49 @@ def measure(args):
             torch.cuda.synchronize()
         if i >= 0:
             seconds.append(time.perf_counter() - start)
-    print(statistics.median(seconds), most_memory(args.device) - before)
+    return {'s a step': statistics.median(seconds), 'MiB at most': most_memory(args.device) - before}
+
+
+def measure(args):
+    """Print a line of JSON: what grows, its value, what was measured, where."""
+    name, value = args.case
+    found = RUNS[name](int(value), args.steps) if name in RUNS else step_of(name, value, args)
+    print(json.dumps({'what': name, 'value': value, **found, 'dtype': args.dtype, 'machine': machine()}))
+
+
+def run(name, value, args):
+    """The line of a case, measured in a process of its own: of the CPU alone where it is about a whole run."""
+    launch = [str(Path(__file__).parents[1] / 'launch.py'), str(value)] if name == 'processes' else []
+    done = subprocess.run([sys.executable, *launch, __file__, '--case', name, str(value), '--steps', str(args.steps),
+                           '--dtype', args.dtype, '--device', args.device], stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, **(dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1') if name in RUNS
+                                                else {})})
+    if done.returncode:
+        raise UserError(f'{name} {value} failed, see above')
+    return done.stdout.splitlines()[-1]
 
 
 def main():
     args = parse_args()
     if args.case:
         return measure(args)
-    print(f'{machine()}, {args.dtype}\n{", ".join(f"{name} {value}" for name, value in BASE.items())} but for:\n')
-    lines = []
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    table, picture = args.out.with_suffix('.jsonl'), args.out.with_suffix('.png')
     for name in args.only:
-        for value in CASES[name]:
-            done = subprocess.run([sys.executable, __file__, '--case', name, str(value), '--steps', str(args.steps),
-                                   '--dtype', args.dtype, '--device', args.device], stdout=subprocess.PIPE, text=True)
-            if done.returncode:
-                raise UserError(f'{name} {value} failed, see above')
-            seconds, peak = map(float, done.stdout.split()[-2:])
-            lines.append([name, str(value), f'{seconds:.2f}', f'{peak:.0f}'])
-            print(' '.join(lines[-1]), file=sys.stderr, flush=True)
-    print(markdown(lines, ['what', 'value', 's a step', 'peak, MiB']))
+        for value in args.values or CASES[name]:
+            line = run(name, value, args)
+            with open(table, 'a') as file:
+                file.write(f'{line}\n')
+            print(line, file=sys.stderr, flush=True)
+    latest = {(line['what'], line['value']): line for line in map(json.loads, table.read_text().splitlines())}
+    print(f'but for what grows: {", ".join(f"{name} {value}" for name, value in BASE.items())}')
+    for name in CASES:
+        lines = [line for (what, _), line in latest.items() if what == name]
+        if lines:
+            head = [key for key in lines[0] if key not in ('what', 'dtype', 'machine')]
+            cells = [[line['value'], *(f'{line[key]:.3g}' for key in head[1:])] for line in lines]
+            print(f'\n{name}, {lines[-1]["dtype"]}, {lines[-1]["machine"]}\n\n{markdown(cells, head)}')
+    plot(list(latest.values()), picture)
 
 
 if __name__ == '__main__':
