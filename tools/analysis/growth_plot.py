@@ -24,7 +24,7 @@ def plot(lines: list[dict], path: Path) -> None:
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(3.6 * columns, 2.8 * rows), layout='constrained')
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    for panel, name in zip(panels, names, strict=False):
+    for name, panel in zip(names, panels, strict=False):
         cases = sorted((line for line in lines if line['what'] == name), key=lambda line: number(line['value']))
         values = np.array([number(case['value']) for case in cases])
         rate, memory = 'pictures a second' in cases[0], 'MiB at most' in cases[0]
