@@ -10,7 +10,7 @@ from run_tool import run
 def test_page_and_files_show_what_the_loader_gives(tiny, tmp_path):
     text = run('browse_dataset.py', tiny, '--not-show', '--num', 3, '--page', tmp_path / 'p/page.html', '--output-dir',
                tmp_path / 'out', cwd=tmp_path)
-    assert '3 of 16 pictures' in text
+    assert '3 of 8 pictures' in text
     page = (tmp_path / 'p/page.html').read_text()
     pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
                 for data in re.findall('base64,([^"]+)"', page)]
