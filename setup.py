@@ -19,7 +19,8 @@ from setuptools.command.build_ext import build_ext
 
 CSRC = Path('mmdet/ops/csrc')
 OLDEST_TORCH = '0x020a000000000000'  # 2.10: only its functions are used, and every later one still has them
-ARCHITECTURES = ('7.5', '8.0', '9.0')  # other GPUs run the nearest older one or compile the newest for themselves
+# Of these, those that nvcc knows. Other GPUs run the nearest older one or compile the newest for themselves.
+ARCHITECTURES = ('7.5', '8.0', '9.0', '10.0', '12.0')
 FLAGS = ['-std=c++20', '-O3', f'-DTORCH_TARGET_VERSION={OLDEST_TORCH}']
 
 

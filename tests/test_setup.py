@@ -49,10 +49,10 @@ def test_half_a_toolkit_is_named(tmp_path):
 
 
 def test_default_architectures_are_those_nvcc_knows(no_cuda, tmp_path):
-    nvcc = executable(tmp_path / 'bin/nvcc', 'echo sm_80; echo sm_90; echo sm_120')
+    nvcc = executable(tmp_path / 'bin/nvcc', 'echo sm_80; echo sm_90; echo sm_120; echo sm_130')
     assert SETUP['architecture_flags'](str(nvcc)) == [
         '-gencode=arch=compute_80,code=sm_80', '-gencode=arch=compute_90,code=sm_90',
-        '-gencode=arch=compute_90,code=compute_90']
+        '-gencode=arch=compute_120,code=sm_120', '-gencode=arch=compute_120,code=compute_120']
 
 
 def test_chosen_architectures(no_cuda, monkeypatch):

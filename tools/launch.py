@@ -1,7 +1,8 @@
 """torchrun with what mmdetection's scripts expect: launch.py PROCESSES SCRIPT ARGUMENTS.
 
 NNODES, NODE_RANK, MASTER_ADDR and PORT place the processes; one machine without PORT takes a free port. A training
-whose process ends goes on up to MAX_RESTARTS times from its last checkpoint.
+whose process ends goes on up to MAX_RESTARTS times from its last checkpoint. NUMA_BINDING=node keeps each process on
+the processors beside its GPU.
 PROCESSES counts GPUs. Where there is none it counts CPU processes, which share the cores.
 """
 import os
@@ -49,10 +50,12 @@ def main():
     # Passed on to the processes, which need a step's time and that of a checkpoint.
     os.environ.setdefault('PET_SIGNALS_TO_HANDLE', 'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1')
     os.environ.setdefault('TORCH_ELASTIC_SHUTDOWN_TIMEOUT', '300')
+    binding = [f'--numa-binding={os.environ["NUMA_BINDING"]}'] if os.environ.get('NUMA_BINDING') else []
     try:
         run.main([f'--nnodes={nodes}', f'--node-rank={os.environ.get("NODE_RANK", "0")}',
                   f'--master-addr={os.environ.get("MASTER_ADDR", "127.0.0.1")}', f'--master-port={port}',
-                  f'--nproc-per-node={processes}', f'--max-restarts={os.environ.get("MAX_RESTARTS", "0")}', *script])
+                  f'--nproc-per-node={processes}', f'--max-restarts={os.environ.get("MAX_RESTARTS", "0")}', *binding,
+                  *script])
     except SignalException as error:
         sys.exit(130 if error.sigval == signal.SIGINT else 75)
     except ChildFailedError as error:

@@ -33,6 +33,7 @@ def device_type() -> str:
 def ddp_options(cfg: Config) -> dict[str, Any]:
     """Of DistributedDataParallel. mmengine gives it a CUDA device, which it refuses for a model on the CPU."""
     return dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False),
+                gradient_as_bucket_view=True,
                 device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None)
 
 
@@ -50,7 +51,7 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
     Args:
         backend: used on GPUs; CPUs talk through gloo.
         timeout: seconds.
-        port: of rank 0; by default $MASTER_PORT or 29500.
+        port: of rank 0; by default $MASTER_PORT or 29500, under Slurm one that the job's number decides.
 
     Raises:
         UserError: the launcher has not set its variables, a GPU is missing, or the other processes do not come.
@@ -65,21 +66,23 @@ def start_process_group(launcher: str, backend: str = 'nccl', timeout: float | N
     os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_slurm_host() if launcher == 'slurm' else '127.0.0.1'
-    os.environ['MASTER_PORT'] = str(port or os.environ.get('MASTER_PORT', 29500))
+    os.environ['MASTER_PORT'] = str(port or os.environ.get('MASTER_PORT') or own_port())
     kwargs: dict[str, Any] = {} if timeout is None else dict(timeout=datetime.timedelta(seconds=timeout))
     interface = interface_of(own_address())
     if interface:  # else gloo takes the one that the machine's name stands for, often 127.0.1.1
         os.environ.setdefault('GLOO_SOCKET_IFNAME', interface)
+    device = None
     if device_type() == 'cuda':
         gpus = torch.cuda.device_count()
         if int(local_rank) >= gpus:
             raise UserError(f'process {local_rank} of this machine has no GPU: there are {gpus}. Start at most that '
                             'many processes, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to run on the CPU')
         torch.cuda.set_device(int(local_rank))
+        device = torch.device('cuda', int(local_rank))  # NCCL connects now, not in the first step
     try:
         store = next(rendezvous('env://', **kwargs))[0]
         dist.init_process_group(backend if device_type() == 'cuda' else 'gloo', store=store, rank=int(rank),
-                                world_size=int(world_size), **kwargs)
+                                world_size=int(world_size), device_id=device, **kwargs)
         meet_peers(store)
     except RuntimeError as error:
         raise UserError(f'the {world_size} processes did not meet at {os.environ["MASTER_ADDR"]}:'
@@ -95,6 +98,12 @@ def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
         time.sleep(0.2)
+
+
+def own_port() -> int:
+    """29500, or where Slurm started the processes one for the job and its step: jobs that share a machine differ."""
+    job, step = (int(os.environ.get(f'SLURM_{name}_ID', 0)) for name in ('JOB', 'STEP'))
+    return 29500 if not job else 15000 + (job * 16 + step % 16) % 15000
 
 
 def _first_slurm_host() -> str:

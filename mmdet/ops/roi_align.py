@@ -164,12 +164,15 @@ def _backward(ctx, grad):
     wide_grad = grad.to(rois.dtype)
     quantum = None
     if grad.is_cuda and torch.are_deterministic_algorithms_enabled():
-        quantum = _quantum(wide_grad)
+        quantum = _quantum(wide_grad.detach())
     grads = torch.ops.mmdet.roi_align_backward(wide_grad, rois, levels, ctx.scales, ctx.sizes, ctx.sampling_ratio,
                                                ctx.aligned, ctx.channels_last, quantum)
-    if quantum is not None:
-        grads = [level_grad * quantum for level_grad in grads]
-    return [level_grad.to(grad.dtype) for level_grad in grads], *[None] * 7
+    found = []
+    while grads:  # sums in whole quanta are large: each level's are freed when its gradient is there
+        sums = grads.pop(0)
+        found.append(sums.to(grad.dtype) if quantum is None else
+                     torch.mul(sums, quantum, out=torch.empty_like(sums, dtype=grad.dtype)))
+    return found, *[None] * 7
 
 
 def _quantum(grad):

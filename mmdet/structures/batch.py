@@ -3,7 +3,7 @@
 Shapes: B images, G most objects of an image (at least 1), I most ignored boxes of an image (at least 1).
 """
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
 def all_to_device(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
     """The tensors on `device`, as `to_device` brings one. To a GPU they travel in one copy."""
     if torch.device(device).type != 'cuda' or any(tensor.device.type != 'cpu' for tensor in tensors):
-        return [to_device(tensor, device) for tensor in tensors]
+        return list(map(to_device, tensors, repeat(device)))
     ends = list(accumulate(-(-tensor.numel() * tensor.element_size() // ALIGNMENT) * ALIGNMENT for tensor in tensors))
     packed = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=torch.cuda.is_available())
     places = [(end, tensor.numel() * tensor.element_size()) for end, tensor in zip([0, *ends], tensors)]

@@ -6,7 +6,7 @@ import textwrap
 import pytest
 from warm_process import run_two
 
-from mmdet.engine.distributed import _first_slurm_host, start_process_group
+from mmdet.engine.distributed import _first_slurm_host, own_port, start_process_group
 from mmdet.errors import UserError
 
 NAMES = dict(pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -84,6 +84,15 @@ def test_slurm_finds_the_first_machine(tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv('SLURM_NODELIST', 'node[3-4]')
     assert _first_slurm_host() == 'node3'
+
+
+def test_slurm_jobs_that_share_a_machine_have_ports_of_their_own(monkeypatch):
+    ports = []
+    for job, step in [('', ''), ('71234', '0'), ('71235', '0'), ('71235', '1'), ('71235', '4294967290')]:
+        for name, value in (('JOB', job), ('STEP', step)):
+            monkeypatch.setenv(f'SLURM_{name}_ID', value) if value else monkeypatch.delenv(f'SLURM_{name}_ID', False)
+        ports.append(own_port())
+    assert ports[0] == 29500 and len(set(ports)) == 5 and all(1024 < port < 32768 for port in ports)
 
 
 def test_a_process_whom_nobody_meets_says_where_it_waited(monkeypatch):

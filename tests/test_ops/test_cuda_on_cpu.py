@@ -40,6 +40,42 @@ int main() {
 }
 '''
 
+SHARED = '''
+#include <cuda_runtime.h>
+
+int main(int argc, char**) {
+  char other;
+  if (argc > 1) {
+    cuda_on_cpu::current_stream = &other;
+  }
+  float read[2];
+  cuda_on_cpu::Launch{2, 1}([](float* read) {
+    static float value;
+    static uint64_t poisoned;
+    cuda_on_cpu::poison(value, poisoned);
+    read[blockIdx.x] = value;
+    value = 1;
+  }, read);
+  return std::isnan(read[0]) && std::isnan(read[1]) ? 0 : 1;
+}
+'''
+CELLS = '''
+#include <initializer_list>
+
+#include "cell.h"
+
+int main() {
+  float map[4] = {1, 1, 1, 1}, sum = 0;
+  for (float side : {1e-40f, 1e-30f, 1e-3f, 3.0f, 1e30f}) {
+    mmdet::Cells cells{0, side, 2, 5};
+    for (int64_t pixel = cells.begin(); pixel < cells.end(); ++pixel) {
+      sum += mmdet::value_at(map, cells, cells, pixel, pixel);
+    }
+  }
+  return sum > 0 && std::isfinite(sum) ? 0 : 1;
+}
+'''
+
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
@@ -88,3 +124,20 @@ def test_a_missing_barrier_shows(tmp_path, barrier):
     source.write_text(RACE)
     subprocess.run([COMPILER, '-std=c++20', f'-DBARRIER={barrier}', f'-I{HERE}', source, '-o', program], check=True)
     assert subprocess.run([program]).returncode == (0 if barrier else 1)
+
+
+def test_shared_memory_is_poisoned_and_a_launch_needs_its_stream(tmp_path):
+    source, program = tmp_path / 'shared.cpp', tmp_path / 'shared'
+    source.write_text(SHARED)
+    subprocess.run([COMPILER, '-std=c++20', f'-I{HERE}', source, '-o', program], check=True)
+    assert subprocess.run([program]).returncode == 0
+    refused = subprocess.run([program, 'other stream'], capture_output=True, text=True)
+    assert refused.returncode < 0 and 'a launch without CurrentStream' in refused.stderr
+
+
+def test_boxes_of_next_to_no_size_overflow_no_integer(tmp_path):
+    source, program = tmp_path / 'cells.cpp', tmp_path / 'cells'
+    source.write_text(CELLS)
+    subprocess.run([COMPILER, '-std=c++20', '-fsanitize=undefined,float-cast-overflow', '-fno-sanitize-recover=all',
+                    f'-I{ROOT}/mmdet/ops/csrc/paste_masks', source, '-o', program], check=True)
+    assert subprocess.run([program]).returncode == 0

@@ -273,6 +273,24 @@ def test_deterministic_backward_on_cuda(memory_format, dtype):
 
 
 @pytest.mark.gpu
+def test_deterministic_backward_keeps_one_copy_of_its_sums():
+    """They are int64: of four times the memory of bfloat16 gradients."""
+    features = [torch.rand(2, 256, side, side, device='cuda', dtype=torch.bfloat16, requires_grad=True)
+                for side in (256, 128)]
+    pooled = multiscale_roi_align(features, random_rois(8, 2).to('cuda'),
+                                  torch.arange(8, device='cuda') % 2, 7, [1., 0.5])
+    size = sum(feature.numel() for feature in features)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    torch.use_deterministic_algorithms(True)
+    try:
+        pooled.sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.cuda.max_memory_allocated() - before < 11 * size  # 8 and 2 bytes of each, and the pooled gradient
+
+
+@pytest.mark.gpu
 def test_deterministic_backward_shows_overflow():
     """An infinite gradient must not come out finite: loss scaling looks for it."""
     feature = torch.ones(1, 4, 8, 8, device='cuda', requires_grad=True)

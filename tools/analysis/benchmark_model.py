@@ -9,6 +9,7 @@ to torchvision in the same precision.
 --compile compares our model with and without torch.compile.
 """
 import argparse
+import gc
 import os
 import subprocess
 import sys
@@ -84,6 +85,9 @@ def main():
             lines += rows(f'{what} {dtype}', alternate(steps, args.repeats), compared[1])
     print(f'{markdown(lines)}\n\n{images_a_second(lines, args.batch_size)}')
     if args.memory:
+        sides, steps = None, None  # they would hold a GPU's memory while others measure theirs
+        gc.collect()
+        torch.cuda.empty_cache()
         for dtype in args.dtype:
             peaks = {}
             for name in compared:

@@ -3,8 +3,10 @@
 
 #ifdef __CUDACC__
 #define MMDET_HOST_DEVICE __host__ __device__ inline
+#define MMDET_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #else
 #define MMDET_HOST_DEVICE inline
+#define MMDET_LAUNCH_BOUNDS(threads, blocks)
 #endif
 
 namespace mmdet {

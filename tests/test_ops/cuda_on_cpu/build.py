@@ -19,10 +19,18 @@ def translate(source):
     """CUDA to C++, with the kernels registered for the CPU."""
     source = re.sub(r'extern __shared__ (?:__align__\(\d+\) )?((?:\w+ )*?)(\w+)\[\];',
                     r'auto* \2 = reinterpret_cast<\1*>(cuda_on_cpu::dynamic_shared);', source)
+    source = re.sub(r'__shared__ ([^;]+);', _poisoned, source)
     source = source.replace('__CUDA_ARCH__', 'CUDA_ON_CPU_ARCH').replace('(mmdet, CUDA, m)', '(mmdet, CPU, m)')
     while '<<<' in source:
         source = _translate_launch(source)
     return source
+
+
+def _poisoned(declaration):
+    """Shared memory as a static variable that is overwritten when a block begins."""
+    names = re.findall(r'(\w+)(?:\[[^]]*\])*(?:,|$)', re.sub('<[^<>]*>', '', declaration[1]))
+    return f'static {declaration[1]}; ' + ' '.join(
+        f'static uint64_t {name}_poisoned; cuda_on_cpu::poison({name}, {name}_poisoned);' for name in names)
 
 
 def _translate_launch(source):

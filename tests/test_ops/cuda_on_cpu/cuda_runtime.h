@@ -1,5 +1,5 @@
 // As much of CUDA as the kernels use, played by one thread of the CPU: a block's threads are fibers. Between two barriers
-// one warp after the other runs, in another order each time, so that a missing barrier shows in the results.
+// one warp after the other runs, in another order each time, so that a missing barrier shows in the results; so do blocks.
 #pragma once
 
 #include <ucontext.h>
@@ -60,6 +60,8 @@ struct Fiber {
 
 class Block {
  public:
+  std::mt19937 random;
+
   // Runs `thread` as each of a block's threads, to its end.
   void run(unsigned num_threads, std::function<void()> thread) {
     thread_ = std::move(thread);
@@ -72,7 +74,7 @@ class Block {
       }
     }
     do {
-      std::shuffle(warps.begin(), warps.end(), random_);
+      std::shuffle(warps.begin(), warps.end(), random);
       for (unsigned first : warps) {
         run_warp(first, std::min(first + kWarp, num_threads));
       }
@@ -109,7 +111,7 @@ class Block {
     std::vector<unsigned> order(end - begin);
     std::iota(order.begin(), order.end(), begin);
     do {
-      std::shuffle(order.begin(), order.end(), random_);
+      std::shuffle(order.begin(), order.end(), random);
       for (unsigned index : order) {
         if (fibers_[index]->waits == Waits::kForNothing) {
           threadIdx = {index, 0, 0};
@@ -133,13 +135,24 @@ class Block {
   }
 
   std::vector<std::unique_ptr<Fiber>> fibers_;
-  std::mt19937 random_;
   ucontext_t scheduler_;
   std::function<void()> thread_;
 };
 
 inline thread_local Block block;
 inline thread_local unsigned char* dynamic_shared;  // what `extern __shared__` names
+
+inline thread_local uint64_t block_number;              // of all that ever ran
+inline cudaStream_t current_stream;                     // on which launches must be, as CurrentStream says
+
+// Shared memory that a kernel declares holds NaN, or -1, when a block begins.
+template <typename T>
+void poison(T& shared, uint64_t& poisoned_for) {
+  if (poisoned_for != block_number) {
+    poisoned_for = block_number;
+    std::memset(static_cast<void*>(&shared), 0xff, sizeof(shared));
+  }
+}
 
 inline void Block::enter() {
   block.thread_();
@@ -161,15 +174,25 @@ struct Launch {
     }
     std::vector<unsigned char> shared(shared_bytes + 16);
     dynamic_shared = shared.data() + (16 - reinterpret_cast<uintptr_t>(shared.data()) % 16);
+    if (stream != current_stream) {
+      fail("a launch without CurrentStream, or not on its stream");
+    }
     gridDim = grid;
     blockDim = dim3(num_threads);
-    for (blockIdx.z = 0; blockIdx.z < grid.z; ++blockIdx.z) {
-      for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y) {
-        for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
-          std::fill(shared.begin(), shared.end(), 0xff);  // NaN, or -1
-          block.run(num_threads, [&] { kernel(args...); });
+    std::vector<uint3> blocks;
+    for (unsigned z = 0; z < grid.z; ++z) {
+      for (unsigned y = 0; y < grid.y; ++y) {
+        for (unsigned x = 0; x < grid.x; ++x) {
+          blocks.push_back({x, y, z});
         }
       }
+    }
+    std::shuffle(blocks.begin(), blocks.end(), block.random);
+    for (uint3 index : blocks) {
+      blockIdx = index;
+      ++block_number;
+      std::fill(shared.begin(), shared.end(), 0xff);  // NaN, or -1
+      block.run(num_threads, [&] { kernel(args...); });
     }
   }
 };

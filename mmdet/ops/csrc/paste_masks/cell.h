@@ -24,9 +24,12 @@ struct Cells {
     return clamp(std::ceil(upper + margin()));
   }
 
-  // Position of a pixel's centre among the centres of cells, 0 to count - 1.
+  // Position of a pixel's centre among the centres of cells, 0 to count - 1. From -2 and from count + 1 on there are
+  // zeros alone, and a box of next to no size would put it beyond all integers.
   MMDET_HOST_DEVICE float position(int64_t pixel) const {
-    return product((static_cast<float>(pixel) + 0.5f - lower) / (upper - lower), static_cast<float>(count)) - 0.5f;
+    const auto cells = static_cast<float>(count);
+    const float place = product((static_cast<float>(pixel) + 0.5f - lower) / (upper - lower), cells) - 0.5f;
+    return std::fmin(std::fmax(place, -2.0f), cells + 1.0f);
   }
 
  private:

@@ -13,6 +13,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kMaxLevels = 8;
+// Blocks of a multiprocessor: with more, the compiler would put values that do not fit into registers into memory.
+template <typename T>
+constexpr int kBlocksAtOnce = std::is_same_v<T, double> ? 1 : 3;
 constexpr int64_t kBlocks = 2048;  // enough to fill any GPU: few RoIs are cut into several blocks
 
 template <typename Pixel, typename T>
@@ -68,7 +71,7 @@ __device__ int64_t pixel_offset(int64_t i, int64_t j, int64_t channel, int64_t h
 }
 
 template <bool channels_last, int lanes, typename scalar_t, typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void MMDET_LAUNCH_BOUNDS(kThreads, kBlocksAtOnce<T>)
     forward(const __grid_constant__ Pyramid<const scalar_t, T> pyramid, const T* rois, Pooling pooling,
             scalar_t* out) {
   using Pixels = Vector<scalar_t, lanes>;
@@ -135,7 +138,7 @@ __device__ void add_quanta(int64_t* target, const T (&values)[lanes], double qua
 
 // Sum: T, or int64_t for sums in whole quanta.
 template <bool channels_last, int lanes, typename Sum, typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void MMDET_LAUNCH_BOUNDS(kThreads, kBlocksAtOnce<T>)
     backward(const __grid_constant__ Pyramid<Sum, T> pyramid, const T* rois, Pooling pooling, const T* grad,
              const double* quantum) {
   constexpr bool whole = std::is_same_v<Sum, int64_t>;
