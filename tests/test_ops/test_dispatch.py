@@ -127,3 +127,26 @@ def test_unknown_choice_of_convolutions_is_an_error(monkeypatch):
     monkeypatch.setenv('MMDET_CONV', 'off')
     with pytest.raises(ValueError, match="MMDET_CONV='off': must be torch or unset"):
         conv_kernels._wanted()
+
+
+@pytest.mark.gpu
+def test_kernels_run_where_their_tensors_lie():
+    """On the second GPU while the first is the current one."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip('needs two GPUs')
+    features = torch.randn(2, 32, 16, 16).contiguous(memory_format=torch.channels_last)
+    corners = torch.rand(20, 2) * 8
+    boxes = torch.cat([corners, corners + 1 + torch.rand(20, 2) * 7], 1)
+    rois, scores = torch.cat([torch.arange(20)[:, None] % 2, boxes], 1), torch.rand(20)
+    weight, bias = torch.rand(32), torch.rand(32)
+    found = []
+    for device in ('cpu', 'cuda:1'):
+        x, own, best, scale, shift = (tensor.to(device) for tensor in (features, rois, scores, weight, bias))
+        x.requires_grad_()
+        pooled = ops.roi_align(ops.group_norm(x, 8, scale, shift), own, 7)
+        pooled = ops.bias_relu(pooled.contiguous(memory_format=torch.channels_last), shift)
+        pooled.square().sum().backward()
+        found.append([pooled, x.grad, ops.nms(own[:, 1:], best, 0.5)])
+        assert torch.cuda.current_device() == 0 and all(str(tensor.device) == device for tensor in found[-1])
+    for value, expected in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(value.cpu(), expected, rtol=1e-3, atol=1e-3)
