@@ -83,14 +83,17 @@ class _ScaledConv(Function):
     def forward(ctx, x, weight, bias, scale, options, own):
         ctx.save_for_backward(x, weight, scale)
         ctx.options, ctx.own = options, own
-        return conv2d(x, weight * scale, bias, *options)
+        # In the dtype that autocast would convert the product to.
+        casts = weight.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type)
+        dtype = torch.get_autocast_dtype(x.device.type) if casts else weight.dtype
+        return conv2d(x, torch.mul(weight, scale, out=torch.empty_like(weight, dtype=dtype)), bias, *options)
 
     @staticmethod
     def backward(ctx, grad):
         x, weight, scale = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.options
         wants_x, wants_weight, wants_bias, wants_scale, *_ = ctx.needs_input_grad
-        scaled = (weight * scale).to(grad.dtype)
+        scaled = torch.mul(weight, scale, out=torch.empty_like(weight, dtype=grad.dtype))
         wants = wants_x, wants_weight or wants_scale, wants_bias
         if ctx.own:
             x = x.contiguous(memory_format=torch.channels_last)
