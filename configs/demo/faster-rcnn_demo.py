@@ -7,8 +7,7 @@ train_pipeline = [
     *_base_.train_pipeline[2:],
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(256, 256), keep_ratio=True),
+    *_base_.test_pipeline[:2],
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs')
 ]

@@ -13,7 +13,8 @@ from mmdet.errors import UserError
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Train a config with each norm; table of AP')
-    parser.add_argument('config', nargs='?', action=ConfigFile, default=str(ROOT / 'configs/demo/mask-rcnn_demo.py'))
+    parser.add_argument('config', nargs='?', action=ConfigFile,
+                        default=str(ROOT / 'configs/demo/mask-rcnn_demo_256.py'))
     parser.add_argument('--norms', nargs='+', choices=NORM_NAMES, default=list(NORM_NAMES))
     parser.add_argument('--sync-processes', type=int, default=2, metavar='N', help='processes of SyncBN (%(default)s)')
     add_options(parser, 'work_dirs/compare_norms')
