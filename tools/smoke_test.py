@@ -4,6 +4,7 @@
 
 Ends with one line of figures, or with an error and exit status 1.
 """
+import argparse
 import platform
 import tempfile
 import time
@@ -57,6 +58,7 @@ def detect(config, folder, trained):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__.partition('\n')[0]).parse_args()
     start = time.monotonic()
     if ops.backend() != 'mmdet':
         raise UserError(f'the compiled operators do not serve, but {ops.backend()}')
