@@ -28,6 +28,8 @@ def read_file(path: Path) -> dict:
     """
     with open(path, 'rb') as file:
         head = file.read(16)
+    if head == b'version https://':
+        raise UserError(f'{path} is a pointer of Git LFS: fetch the file itself with git lfs pull')
     try:
         if is_torch_file(head):
             checkpoint = load_torch_file(path)

@@ -16,7 +16,8 @@ def read_config(path: str, options: dict | None = None) -> Config:
     try:
         cfg = Config.fromfile(path)
     except SyntaxError as error:
-        raise UserError(f'config {path} is no Python: {error}') from None
+        cure = '; save it as UTF-8 without a byte order mark' if 'U+FEFF' in str(error) else ''
+        raise UserError(f'config {path} is no Python: {error}{cure}') from None
     except SystemExit:
         raise UserError(f'config {path} ends the program (sys.exit)') from None
     except Exception as error:  # a config is a program: anything may go wrong in it

@@ -30,7 +30,8 @@ FILES = {'empty.py': '', 'html.py': '<html>', 'binary.py': '\x00\x01', 'cut.py':
          'code.yaml': 'model: !!python/object/apply:os.system ["touch ran"]',
          'object.yaml': 'model: !!python/object/new:os.system ["touch ran"]', 'raises.py': 'raise SystemError(3)',
          'name.py': 'model = dict(a=b)', 'zero.py': 'model = 1 / 0', 'exits.py': 'import sys; sys.exit(0)',
-         'loop.py': "_base_ = 'loop.py'\nmodel = dict()", 'model.py': 'model = [1]', 'import.py': 'import none_such'}
+         'loop.py': "_base_ = 'loop.py'\nmodel = dict()", 'model.py': 'model = [1]', 'import.py': 'import none_such',
+         'mark.py': '\ufeffmodel = dict()', 'conflict.py': '<<<<<<< HEAD\nmodel = dict()\n'}
 
 
 def leaves(node, place=''):

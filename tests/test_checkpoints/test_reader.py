@@ -81,6 +81,9 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     path.write_text('<html>not found</html>')
     with pytest.raises(ValueError, match='cut.pth is no PyTorch checkpoint'):
         read_checkpoint(path)
+    path.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:0\n')
+    with pytest.raises(ValueError, match='cut.pth is a pointer of Git LFS: fetch'):
+        read_checkpoint(path)
     with pytest.raises(FileNotFoundError, match='none.pth does not exist'):
         read_checkpoint(tmp_path / 'none.pth')
     with pytest.raises(FileNotFoundError, match='is a folder'):
