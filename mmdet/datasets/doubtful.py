@@ -22,8 +22,10 @@ def tell_doubts(table: AnnotationTable, source: str) -> None:
 
 def _corners(table: AnnotationTable) -> str:
     start, size = table.boxes[:, :2], table.boxes[:, 2:]
+    if not (size > start).all():
+        return ''
     beyond = (start + size > table.sizes[table.image][:, ::-1] + BEYOND).any(axis=1)
-    if not (size > start).all() or 10 * np.count_nonzero(beyond) < max(len(beyond), 1):
+    if 10 * np.count_nonzero(beyond) < max(len(beyond), 1):
         return ''
     return (f'{np.count_nonzero(beyond)} of {len(beyond)} boxes reach beyond their image, and each could be corners '
             'x1, y1, x2, y2. COCO boxes are x, y, width, height: write x2 - x1 and y2 - y1')
@@ -40,10 +42,10 @@ def _normalized(table: AnnotationTable) -> str:
 
 
 def _twice(table: AnnotationTable) -> str:
-    names, at = table.file_names.tobytes(), table.file_names_at.tolist()
-    number_of = Counter(names[start:end] for start, end in pairwise(at))
-    if len(number_of) == table.num_images:
+    text, at = table.file_names.tobytes(), table.file_names_at.tolist()
+    names = [text[start:end] for start, end in pairwise(at)]
+    if len(set(names)) == len(names):
         return ''
-    twice = [name.decode() for name, number in number_of.items() if number > 1]
+    twice = [name.decode() for name, number in Counter(names).items() if number > 1]
     return (f'{len(twice)} file names are those of several images, first: {twice[0]}. The objects of one are '
             'background to the other: make them one image')
