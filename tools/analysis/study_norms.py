@@ -37,16 +37,16 @@ class BatchRenorm(nn.BatchNorm2d):
         return y * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
 
 
-NORMS = {
+NORMS = {  # the most telling first: in this order they are trained
     'BN': dict(type='BN'),
-    'BN, momentum 0.01': dict(type='BN', momentum=0.01),
-    'Batch Renorm': dict(type='StudyBRN'),
     'GN': dict(type='GN', num_groups=4),
-    'FrozenBN': dict(type='FrozenBN'),
+    'CBN, buffer 7': dict(type='CBN', buffer_num=7),
+    'Batch Renorm': dict(type='StudyBRN'),
     'CBN, buffer 1': dict(type='CBN', buffer_num=1),
     'CBN, buffer 3': dict(type='CBN', buffer_num=3),
-    'CBN, buffer 7': dict(type='CBN', buffer_num=7),
-    'CBN, buffer 7, no burn-in': dict(type='CBN', buffer_num=7, burnin=0),
     'CBN, buffer 7, burn-in 2/3': dict(type='CBN', buffer_num=7, burnin=2 / 3),
+    'CBN, buffer 7, no burn-in': dict(type='CBN', buffer_num=7, burnin=0),
+    'FrozenBN': dict(type='FrozenBN'),
+    'BN, momentum 0.01': dict(type='BN', momentum=0.01),
 }
 ANY_BATCH = ('GN', 'FrozenBN')  # images do not meet in it: with the same pictures a step, the same

@@ -6,14 +6,20 @@ from collections import defaultdict
 import matplotlib
 
 matplotlib.use('Agg')
+matplotlib.rcParams['figure.dpi'] = 95
 import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+from study_norms import ANY_BATCH, NORMS  # noqa: E402
 
 PROCESSES = 4  # of SyncBN
-WHAT = 'mean (standard deviations)', 'logarithm of the variance'
-SHOWN = {'BN': 'C3', 'SyncBN, 4 processes': 'C1', 'BN, precise': 'C5', 'Batch Renorm': 'C4', 'GN': 'C2',
-         'CBN, buffer 7': 'C0', 'CBN, buffer 7, precise': 'C9', 'FrozenBN': 'C7'}
-ESTIMATES = {'batch': ('this batch alone (BN)', 'C3'), 'average': ('average over the window', 'C1'),
-             'compensated': ('the same, compensated (CBN)', 'C0')}
+WHAT = 'mean\n(standard deviations)', 'variance\n(logarithm)'
+TABLES = dict(test='test accuracy', training='accuracy in training, last tenth of the steps',
+              averaged='test accuracy, running statistics averaged over the devices', lr='learning rate')
+SHOWN = {'BN': 'C3', 'SyncBN, 4 processes': 'C1', 'Batch Renorm': 'C4', 'GN': 'C2', 'CBN, buffer 1': 'C9',
+         'CBN, buffer 7, burn-in 2/3': 'C6', 'CBN, buffer 7': 'C0', 'FrozenBN': 'C7'}
+ESTIMATES = {'batch': ('this batch alone (BN)', 'C3', '-'), 'average': ('average over the window', 'C1', '-'),
+             'compensated': ('the same, compensated (CBN)', 'C0', '--')}
 TRUTHS = {'inputs': "own weights moved,\nlayers' inputs as they were",
           'window': "window's pictures,\nwhole network as it is now",
           'population': 'other pictures,\nwhole network as it is now'}
@@ -29,17 +35,22 @@ def draw(file):
         print(f'\n{task}: {steps} steps of {batch} pictures, burn-in {burnin:g}, learning rates '
               f'{", ".join(f"{lr:g}" for lr in tried(part))}')
         images = sorted({n for _, n in cells}, reverse=True)
-        for title, figure in (('test accuracy', 'test'), ('accuracy in training, last tenth of the steps', 'training'),
-                              ('test accuracy, running statistics averaged over the devices', 'averaged'),
-                              ('learning rate', 'lr')):
-            print(f'\n{table(cells, images, figure, title)}')
+        for figure, title in TABLES.items():
+            if figure != 'lr' or len(tried(part)) > 1:
+                print(f'\n{table(cells, images, figure, title)}')
         for kind, plot in (('accuracy', accuracy), ('layers', layers), ('estimates', estimates)):
             figure = plot(cells, images)
             if figure:
                 path = file.parent / f'{kind}_{name}.png'
-                figure.savefig(path, dpi=110)
-                plt.close(figure)
+                save(figure, path)
                 print(f'\nwritten to {path}')
+
+
+def save(figure, path):
+    """As PNG of 64 colours: a third of the size."""
+    figure.canvas.draw()
+    Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert('RGB').quantize(64).save(path, optimize=True)
+    plt.close(figure)
 
 
 def grouped(lines, *keys):
@@ -63,7 +74,8 @@ def best(lines):
     """
     rates = tried(lines)
     cells = {}
-    for (norm, images), part in grouped([line for line in lines if line['lr'] in rates], 'norm', 'images').items():
+    lines = sorted((line for line in lines if line['lr'] in rates), key=lambda line: list(NORMS).index(line['norm']))
+    for (norm, images), part in grouped(lines, 'norm', 'images').items():
         for name, val, test in ((norm, 'val', 'test'), (f'{norm}, precise', 'precise_val', 'precise')):
             if norm == 'BN, momentum 0.01' and val == 'precise_val' or val not in part[0]:
                 continue
@@ -71,47 +83,59 @@ def best(lines):
             cells[name, images] = [dict(line, test=line[test]) for line in group]
     sizes = {images for _, images in cells}
     for images in sizes:
-        for norm in ('GN', 'FrozenBN'):
-            if (norm, max(sizes)) in cells:
-                cells[norm, images] = cells[norm, max(sizes)]
-        if ('BN', whole := min(PROCESSES * images, max(sizes))) in cells:
+        for norm in ANY_BATCH:
+            for count in sizes:
+                if (norm, count) in cells:
+                    cells[norm, images] = cells[norm, count]
+        if ('BN', whole := min(PROCESSES * images, lines[0]['batch'])) in cells:
             cells['SyncBN, 4 processes', images] = cells['BN', whole]
     return cells
 
 
 def table(cells, images, figure, title):
-    """Mean and standard deviation over the seeds, in markdown: a row for a norm, a column for a number of images."""
+    """Mean and standard deviation over the seeds, in markdown: a row for a norm, a column for a number of images.
+
+    A row that has no entry is left out, and so is a precise norm where its figures are those of the training.
+    """
     rows = [[title + '; images on a device', *images]]
     for norm in dict.fromkeys(norm for norm, _ in cells):
+        if norm.endswith('precise') and figure not in ('test', 'lr'):
+            continue
         row = [norm]
         for count in images:
             values = [line[figure] for line in cells.get((norm, count), ()) if figure in line]
             row.append('' if not values else f'{values[0]:g}' if figure == 'lr' else spread(values))
-        rows.append(row)
+        if any(row[1:]):
+            rows.append(row)
     rows.insert(1, ['---'] * len(rows[0]))
     return '\n'.join('| ' + ' | '.join(map(str, row)) + ' |' for row in rows)
 
 
 def spread(values):
-    return f'{statistics.mean(values):.1f}' + (f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else '')
+    return f'{statistics.mean(values):.1f}' + (f' ± {deviation(values):.1f}' if len(values) > 1 else '')
+
+
+def deviation(values):
+    return statistics.stdev(values) if len(values) > 1 else 0
 
 
 def accuracy(cells, images):
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True, layout='constrained')
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True, layout='constrained')
     for axis, (kind, title) in zip(axes, dict(test='unseen pictures', training='in training, last tenth').items()):
-        for norm, color in SHOWN.items():
+        for place, (norm, color) in enumerate(SHOWN.items()):
             found = {count: [line[kind] for line in cells[norm, count]] for count in images if (norm, count) in cells}
-            if found and not (kind == 'training' and 'precise' in norm):
-                axis.errorbar(list(found), list(map(statistics.mean, found.values())),
-                              list(map(statistics.pstdev, found.values())), color=color, marker='o', markersize=4,
-                              capsize=3, label=norm)
+            if found:  # side by side, so that no bar hides another
+                axis.errorbar([count * 1.015 ** (len(SHOWN) / 2 - place) for count in found],
+                              list(map(statistics.mean, found.values())), list(map(deviation, found.values())),
+                              color=color, marker='o', markersize=4, capsize=3, label=norm)
         axis.set_xscale('log', base=2)
         axis.set_xticks(images, images)
+        axis.minorticks_off()
         axis.invert_xaxis()
         axis.set(title=title, xlabel='images on a device')
         axis.grid(alpha=0.3)
     axes[0].set_ylabel('accuracy (%)')
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=4, fontsize=9)
     return figure
 
 
@@ -139,15 +163,16 @@ def estimates(cells, _):
     count, _, norm = min(found)
     probes = [line['probes'] for line in cells[norm, count]]
     steps = [probe['step'] for probe in probes[0]]
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharex=True, layout='constrained')
+    figure, axes = plt.subplots(2, 3, figsize=(10, 5.6), sharex=True, sharey='row', layout='constrained')
     for column, (truth, title) in enumerate(TRUTHS.items()):
         for row, what in enumerate(WHAT):
             axis = axes[row][column]
-            for name, (label, color) in ESTIMATES.items():
+            for name, (label, color, line) in ESTIMATES.items():
                 values = [[run[place][f'{name}/{truth}'][row] for run in probes] for place in range(len(steps))]
-                axis.errorbar(steps, list(map(statistics.mean, values)), list(map(statistics.pstdev, values)),
-                              color=color, marker='.', capsize=2, label=label)
+                axis.errorbar(steps, list(map(statistics.mean, values)), list(map(deviation, values)),
+                              color=color, marker='.', capsize=2, label=label, linestyle=line)
             axis.set_yscale('log')
+            axis.set_ylim(bottom=1e-4)
             axis.grid(alpha=0.3)
             if not column:
                 axis.set_ylabel(f'error of the {what}')
@@ -155,6 +180,6 @@ def estimates(cells, _):
                 axis.set_title(title, fontsize=10)
             else:
                 axis.set_xlabel('step')
-    axes[0][0].legend(fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc='outside lower center', ncols=3, fontsize=9)
     figure.suptitle(f'{norm}, {count} images on a device')
     return figure
