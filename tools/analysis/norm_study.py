@@ -1,7 +1,7 @@
 """How many images does a norm need? Trains one network with each norm and few images on a device, and draws the answer.
 
     pip install scikit-image                 # its photographs
-    python tools/analysis/norm_study.py      # the short form: about 15 minutes on two idle cores
+    python tools/analysis/norm_study.py      # the short form: at most 20 minutes on two idle cores
     python tools/analysis/norm_study.py --norms all --images 32 16 8 4 2 --seeds 5 --steps 1500   # hours; --device cuda
     python tools/analysis/norm_study.py --plot work_dirs/norm_study/results.jsonl
 
@@ -34,7 +34,7 @@ def parse_args():
     parser.add_argument('--images', nargs='+', type=int, default=[32, 4, 2], help='on a device (32 4 2)')
     parser.add_argument('--batch', type=int, default=32, help='pictures a step on all devices (%(default)s)')
     parser.add_argument('--seeds', type=int, default=3, help='trainings of each kind (%(default)s)')
-    parser.add_argument('--steps', type=int, default=800, help='of a training (%(default)s)')
+    parser.add_argument('--steps', type=int, default=600, help='of a training (%(default)s)')
     parser.add_argument('--lrs', nargs='+', type=float, default=[0.03], help='learning rates (0.03)')
     parser.add_argument('--burnin', type=float, default=0.2, help='share of the steps with CBN as BN (%(default)s)')
     parser.add_argument('--probes', type=int, default=8, help='looks at the statistics of a CBN (%(default)s)')
