@@ -82,13 +82,13 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         if not isinstance(images, torch.Tensor):
             images = stack_images(images, self.device)
         height, width = self._padded(images.shape[2:])
-        stack = to_device(images, self.device)
+        stack, = to_device([images], self.device)
         stack = F.pad(stack, (0, width - stack.shape[3], 0, height - stack.shape[2])).float()
         if self.reverse_channels:
             stack = stack.flip(1)
         stack = stack.sub_(self.mean).div_(self.std)
         if set(sizes) != {(height, width)}:
-            sizes = to_device(torch.tensor(sizes), self.device)
+            sizes, = to_device([torch.tensor(sizes)], self.device)
             rows = torch.arange(height, device=self.device) < sizes[:, :1]
             columns = torch.arange(width, device=self.device) < sizes[:, 1:]
             stack = stack.masked_fill_(~(rows[:, None, :, None] & columns[:, None, None, :]), self.pad_value)

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from mmdet.registry import MODELS
-from mmdet.structures.boxes import area, box_area
+from mmdet.structures.boxes import box_area
 
 from .losses import weighted_mean
 
 
 def overlap(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Areas (...) of the intersection and the union of each pair of boxes (..., 4)."""
-    corners = torch.minimum(pred[..., 2:], target[..., 2:]), torch.maximum(pred[..., :2], target[..., :2])
-    intersection = area((corners[0] - corners[1]).clamp(min=0))
+    low, high = torch.maximum(pred[..., :2], target[..., :2]), torch.minimum(pred[..., 2:], target[..., 2:])
+    intersection = box_area(torch.cat([low, high], dim=-1))
     return intersection, box_area(pred) + box_area(target) - intersection
 
 
@@ -66,7 +66,8 @@ class GIoULoss(BoxLoss):
 
     def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         intersection, union = overlap(pred, target)
-        around = area(enclosure(pred, target)).clamp(min=self.eps)
+        width, height = enclosure(pred, target).unbind(-1)
+        around = (width * height).clamp(min=self.eps)
         return (1 - intersection / union.clamp(min=self.eps) + (around - union) / around)[..., None]
 
 

@@ -93,7 +93,10 @@ class _ScaledConv(Function):
         x, weight, scale = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.options
         wants_x, wants_weight, wants_bias, wants_scale, *_ = ctx.needs_input_grad
-        scaled = torch.mul(weight, scale, out=torch.empty_like(weight, dtype=grad.dtype))
+        if torch.is_grad_enabled():  # differentiated once more, which `out` does not allow
+            scaled = (weight * scale).to(grad.dtype)
+        else:
+            scaled = torch.mul(weight, scale, out=torch.empty_like(weight, dtype=grad.dtype))
         wants = wants_x, wants_weight or wants_scale, wants_bias
         if ctx.own:
             x = x.contiguous(memory_format=torch.channels_last)

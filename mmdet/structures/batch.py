@@ -38,17 +38,12 @@ def stack_images(images: Sequence[Tensor], device: torch.device | str = 'cpu') -
     return stack.permute(0, 3, 1, 2)
 
 
-def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """The tensor on `device`. The host waits for no copy to a GPU; for one of pageable memory it would."""
-    if torch.device(device).type == 'cuda' and tensor.device.type == 'cpu':
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
-def all_to_device(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
-    """The tensors on `device`, as `to_device` brings one. To a GPU they travel in one copy."""
+def to_device(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
+    """The tensors on `device`. From the host to a GPU they travel in one copy, for which the host does not wait."""
     if torch.device(device).type != 'cuda' or any(tensor.device.type != 'cpu' for tensor in tensors):
-        return list(map(to_device, tensors, repeat(device)))
+        return list(map(Tensor.to, tensors, repeat(device)))
+    if len(tensors) == 1:
+        return [tensors[0].pin_memory().to(device, non_blocking=True)]
     ends = list(accumulate(-(-tensor.numel() * tensor.element_size() // ALIGNMENT) * ALIGNMENT for tensor in tensors))
     packed = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=torch.cuda.is_available())
     places = [(end, tensor.numel() * tensor.element_size()) for end, tensor in zip([0, *ends], tensors)]
@@ -81,7 +76,7 @@ class Proposals(NamedTuple):
         boxes = _pad(of_images, 4)
         counts = torch.tensor([[len(own)] for own in of_images], device=boxes.device)
         valid = torch.arange(boxes.shape[1], device=boxes.device) < counts
-        return cls(to_device(boxes, device), to_device(valid, device))
+        return cls(*to_device([boxes, valid], device))
 
 
 class GroundTruth(NamedTuple):
@@ -119,7 +114,7 @@ class GroundTruth(NamedTuple):
         image_sizes = torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32)
         padded_sizes = torch.tensor([sample.get('pad_shape', sample.img_shape)[:2] for sample in samples],
                                     dtype=torch.float32)
-        boxes, labels, valid, ignored, image_sizes, padded_sizes, mask_rows, *own_masks = all_to_device(
+        boxes, labels, valid, ignored, image_sizes, padded_sizes, mask_rows, *own_masks = to_device(
             [boxes, labels, column < number, ignored, image_sizes, padded_sizes, mask_rows, *own_masks], device)
         return cls(boxes, labels, valid, ignored, image_sizes, padded_sizes,
                    BatchMasks(*own_masks) if own_masks else None, mask_rows,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .boxes import area, box_area, box_iou
+from .boxes import box_area, box_iou
 
 __path__: list[str] = []  # mmdetection's is a package, whose modules mmdet/import_paths.py finds
 
@@ -27,13 +27,13 @@ def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, mode: str = 'iou', is_aligne
     if not is_aligned:
         bboxes1, bboxes2 = bboxes1[..., :, None, :], bboxes2[..., None, :, :]
     low, high = torch.maximum(bboxes1[..., :2], bboxes2[..., :2]), torch.minimum(bboxes1[..., 2:], bboxes2[..., 2:])
-    intersection = area((high - low).clamp(min=0))
+    intersection = box_area(torch.cat([low, high], dim=-1))
     union = box_area(bboxes1) if mode == 'iof' else box_area(bboxes1) + box_area(bboxes2) - intersection
     overlap = intersection / union.clamp(min=eps)
     if mode != 'giou':
         return overlap
     low, high = torch.minimum(bboxes1[..., :2], bboxes2[..., :2]), torch.maximum(bboxes1[..., 2:], bboxes2[..., 2:])
-    around = area((high - low).clamp(min=0)).clamp(min=eps)
+    around = box_area(torch.cat([low, high], dim=-1)).clamp(min=eps)
     return overlap - (around - union) / around
 
 

@@ -3,15 +3,10 @@ import torch
 from torch import Tensor
 
 
-def area(sides: Tensor) -> Tensor:
-    """Width times height (...) of (..., 2). Not prod(), whose backward waits for the device."""
-    width, height = sides.unbind(-1)
-    return width * height
-
-
 def box_area(boxes: Tensor) -> Tensor:
     """Areas (..., N) of boxes (..., N, 4); 0 for a box turned inside out."""
-    return area((boxes[..., 2:] - boxes[..., :2]).clamp(min=0))
+    width, height = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).unbind(-1)  # backward of prod() waits for a GPU
+    return width * height
 
 
 def box_iou(boxes1: Tensor, boxes2: Tensor, mode: str = 'iou', eps: float = 1e-6) -> Tensor:

@@ -2,7 +2,11 @@
 
 FakeTensorMode refuses what depends on values: .item(), nonzero, boolean indexing.
 """
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor, nn
 
 # PyTorch tells no shapes of it.
 META = torch.library.Library('aten', 'IMPL', 'Meta')
@@ -11,29 +15,30 @@ META.impl('batch_norm_update_stats', lambda x, mean, variance, momentum: (torch.
 META.impl('_fused_sgd_', lambda *args, **kwargs: None)
 
 
-def fake(tensor):
+def fake(tensor: Tensor) -> Tensor:
     """A tensor like this one on the device; call it under FakeTensorMode."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device='cuda')
 
 
-def move(model):
+def move(model: nn.Module) -> nn.Module:
     """Put fakes in the place of the model's parameters and buffers."""
     for module in model.modules():
         for name, value in module._parameters.items():
             if value is not None:
                 module._parameters[name] = torch.nn.Parameter(fake(value), value.requires_grad)
-        for name, value in module._buffers.items():
-            if value is not None:
-                module._buffers[name] = fake(value)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = fake(buffer)
     return model
 
 
-def backward(loss, before=lambda node: None):
+def backward(loss: Tensor, before: Callable[[Any], None] = lambda node: None) -> None:
     """loss.backward() without PyTorch's engine, which asks for the streams of the missing device.
 
     before: told of each node of autograd's graph before it runs.
     """
-    after, stack, order = set(), [(loss.grad_fn, False)], []
+    after, order = set[Any](), list[Any]()
+    stack: list[tuple[Any, bool]] = [(loss.grad_fn, False)]
     while stack:
         node, done = stack.pop()
         if done:
@@ -41,7 +46,7 @@ def backward(loss, before=lambda node: None):
         elif node not in after:
             after.add(node)
             stack += [(node, True), *((edge[0], False) for edge in node.next_functions if edge[0])]
-    grads = {loss.grad_fn: {0: torch.ones_like(loss)}}
+    grads: dict[Any, dict[int, Tensor]] = {loss.grad_fn: {0: torch.ones_like(loss)}}
     with torch.no_grad():
         for node in reversed(order):
             before(node)

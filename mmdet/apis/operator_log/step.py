@@ -1,6 +1,7 @@
 """A training step of a config on a CUDA device that need not exist, and the log of its operators."""
-import sys
+import inspect
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ class OperatorLog(TorchDispatchMode):
         self._node: tuple[str, str] | None = None
         self._paused = False
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = function(*args, **(kwargs or {}))
         if not any(isinstance(leaf, torch.Tensor) and leaf.is_cuda for leaf in tree_leaves((args, kwargs, out))):
             return out
@@ -71,7 +72,7 @@ class OperatorLog(TorchDispatchMode):
         return out
 
     @contextmanager
-    def pause(self):
+    def pause(self) -> Iterator[None]:
         """What runs now, and its backward pass, is not noted."""
         self._paused = True
         yield
@@ -103,7 +104,7 @@ class OperatorLog(TorchDispatchMode):
 
 def _caller():
     """Part of the step and line of our code that called the operator."""
-    frame, line = sys._getframe(2), ''
+    frame, line = inspect.currentframe().f_back.f_back, ''
     while frame:
         path = frame.f_code.co_filename
         if not line and '/mmdet/' in path:
@@ -151,7 +152,7 @@ def _cudnn(*args, transposed, **kwargs):
 
 def _steps(model, data, dtype, log, cuda_graph):
     """Some steps of which the last is logged: constants are made, and each CBN has all its iterations."""
-    model.data_preprocessor._device = torch.device('cuda')
+    model.data_preprocessor.to('cuda')  # its tensors are there: it notes the device
     norms = [module for module in model.modules() if isinstance(module, CBN)]
     for norm in norms:
         norm.burnin = norm.burnin_iters = 0
