@@ -1,7 +1,7 @@
-# A small Mask R-CNN with Group Normalization, trained from scratch on generated shapes in minutes on two CPU cores.
+# A small Mask R-CNN, trained from scratch on generated shapes in minutes on two CPU cores.
 _base_ = ['../_base_/models/mask-rcnn_r50_fpn.py', '../_base_/default_runtime.py']
 
-norm_cfg = dict(type='GN', num_groups=8)
+norm_cfg = dict(type='BN')
 model = dict(
     backbone=dict(
         depth=18, base_channels=32, frozen_stages=-1, norm_cfg=norm_cfg, norm_eval=False, init_cfg=None,
@@ -56,7 +56,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/val.json', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=4)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=3)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(

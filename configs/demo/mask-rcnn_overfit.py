@@ -1,6 +1,6 @@
 # Learns a handful of pictures by heart, from scratch, on a CPU: a check of your annotations or of a change to the code.
 # Put the pictures and their annotations, instances.json, into data/few (or change data_root), and set num_classes.
-_base_ = './mask-rcnn_demo.py'
+_base_ = './mask-rcnn_demo_256.py'
 
 num_classes = 80
 model = dict(roi_head=dict(bbox_head=dict(num_classes=num_classes), mask_head=dict(num_classes=num_classes)))

@@ -52,7 +52,7 @@ def test_a_list_of_necks():
 
 
 def test_a_backbone_that_trains_its_norms_gets_it_too_and_options_of_the_same_type_stay():
-    cfg = Config.fromfile(CONFIGS / 'demo/mask-rcnn_demo.py')
+    cfg = Config.fromfile(CONFIGS / 'demo/mask-rcnn_demo_256.py')
     groups = cfg.model.neck.norm_cfg.num_groups
     apply_norm(cfg, 'GN')
     assert cfg.model.neck.norm_cfg.num_groups == cfg.model.roi_head.mask_head.norm_cfg.num_groups == groups != 32
