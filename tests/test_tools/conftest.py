@@ -29,6 +29,6 @@ def tiny(tmp_path_factory):
     """A config outside the repository whose training takes seconds, and the folder it lies in."""
     folder = tmp_path_factory.mktemp('elsewhere')
     make_shapes(str(folder / 'shapes'), num_train=8, num_val=8)
-    text = TINY.format(base=str(ROOT / 'configs/demo/mask-rcnn_demo.py'), root=str(folder / 'shapes') + '/')
+    text = TINY.format(base=str(ROOT / 'configs/demo/mask-rcnn_demo_256.py'), root=str(folder / 'shapes') + '/')
     (folder / 'tiny.py').write_text(text)
     return folder / 'tiny.py'

@@ -15,7 +15,7 @@ def test_page_and_files_show_what_the_loader_gives(tiny, tmp_path):
     pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
                 for data in re.findall('base64,([^"]+)"', page)]
     files = [cv2.imread(str(path)) for path in sorted((tmp_path / 'out').iterdir())]
-    assert len(pictures) == len(files) == 3 and max(pictures[0].shape) == 224  # after Resize
+    assert len(pictures) == len(files) == 3 and max(pictures[0].shape) == 256  # after Resize
     assert all(np.abs(a.astype(int) - b).mean() < 6 for a, b in zip(pictures, files, strict=True))
     captions = re.findall(r'figcaption>([^<]+)<', page)
     assert all(re.search(r'\d+ objects.*\n.* to \d+ x \d+', caption, re.DOTALL) for caption in captions)
