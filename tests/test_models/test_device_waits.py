@@ -6,6 +6,7 @@ import pytest
 import torch
 from fake_cuda import Transfers, backward, fake, move
 from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
+from no_waits import no_waits
 from scene import scene, small_scene
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._pytree import tree_map_only
@@ -150,12 +151,8 @@ def test_step_waits_for_nothing_on_the_device(options):
     model = build(**options).cuda().train()
     batch = model.data_preprocessor(data(*scene(0)), True)
     model(**batch, mode='loss')
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode('error')
-    try:
+    with no_waits():
         total(model(**batch, mode='loss')).backward()
-    finally:
-        torch.cuda.set_sync_debug_mode('default')
 
 
 COMPARED = ['neck.fpn_convs.0.conv.weight', 'rpn_head.rpn_cls.weight', 'roi_head.mask_head.conv_logits.weight']

@@ -9,6 +9,7 @@ from fill_weights import fill
 from mask_rcnn import data, total
 from mmengine.config import Config
 from mmengine.structures import InstanceData
+from no_waits import no_waits
 from scene import small_scene
 
 sys.path.append(str(Path(__file__).parents[1] / 'peer'))
@@ -88,12 +89,8 @@ def test_the_device_gives_these_losses_and_is_not_waited_for(case, monkeypatch):
     expected = {name[5:]: value.item() for name, value in expected_of(case).items() if name.startswith('loss/')}
     found = {'loss': total(losses).item(), **{name: value.item() for name, value in losses.items()}}
     assert found == pytest.approx(expected, rel=2e-3)
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode('error')
-    try:
+    with no_waits():
         total(model(**loaded, mode='loss')).backward()
-    finally:
-        torch.cuda.set_sync_debug_mode('default')
 
 
 @pytest.mark.parametrize('norm', NORMS)

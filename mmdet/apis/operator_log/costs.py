@@ -7,11 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-aten = torch.ops.aten
 # They give out memory, or views that their schema does not call one.
 FREE = {'empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided', '_unsafe_view', 'lift_fresh',
         '_reshape_alias', '_local_scalar_dense'}
