@@ -16,9 +16,10 @@ KEYS: dict[str, tuple[str, ...]] = {
     'model.train_cfg': ('rpn', 'rpn_proposal', 'rcnn'),
     'model.train_cfg.rpn': ('assigner', 'sampler', 'allowed_border', 'pos_weight', 'debug'),
     'model.train_cfg.rpn_proposal': PROPOSALS,
-    'model.train_cfg.rcnn': ('assigner', 'sampler', 'pos_weight', 'debug', 'mask_size', 'mask_thr_binary',
-                             'dynamic_rcnn'),
-    'model.train_cfg.rcnn.[0-9]': ('assigner', 'sampler', 'pos_weight', 'debug', 'mask_size'),  # of a cascade
+    'model.train_cfg.rcnn': ('assigner', 'sampler', 'pos_weight', 'debug', 'mask_size', 'mask_capacity',
+                             'mask_thr_binary', 'dynamic_rcnn'),
+    'model.train_cfg.rcnn.[0-9]': ('assigner', 'sampler', 'pos_weight', 'debug', 'mask_size',  # of a cascade
+                                   'mask_capacity'),
     'model.test_cfg': ('rpn', 'rcnn'),
     'model.test_cfg.rpn': PROPOSALS,
     'model.test_cfg.rcnn': ('score_thr', 'nms', 'max_per_img', 'mask_thr_binary', 'min_bbox_size'),
@@ -88,6 +89,7 @@ NUMBERS: dict[str, Range] = {
     'rpn_proposal.max_per_img': COUNT, 'rpn.nms_pre': Range(-1, whole=True),
     'rpn_proposal.nms_pre': Range(-1, whole=True),
     'rpn.min_bbox_size': Range(), 'rpn_proposal.min_bbox_size': Range(), 'rcnn.mask_size': COUNT,
+    'mask_capacity': Range(1, whole=True, none=True),
     'rpn.allowed_border': Range(), 'rpn.pos_weight': Range(), 'rcnn.pos_weight': Range(),
     'MaxIoUAssigner.pos_iou_thr': SHARE, 'MaxIoUAssigner.neg_iou_thr': SHARE, 'MaxIoUAssigner.min_pos_iou': SHARE,
     'MaxIoUAssigner.ignore_iof_thr': Range(-1, 1), 'sampler.num': COUNT, 'sampler.pos_fraction': SHARE,

@@ -104,7 +104,7 @@ def multiscale_roi_align(features: Sequence[Tensor], rois: Tensor, levels: Tenso
     return compute(features, rois, levels, scales, height, width, max(sampling_ratio, 0), bool(aligned))
 
 
-def select_rois(real: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor | None]:
+def select_rois(real: Tensor, candidates: Tensor, most: int | None = None) -> tuple[Tensor, Tensor | None]:
     """Which of a padded batch's RoIs to compute.
 
     On CPUs these are the real ones. On GPUs they are all candidates: the host need not wait to know their number, and
@@ -113,13 +113,22 @@ def select_rois(real: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor | None
     Args:
         real (Tensor): bool (N,).
         candidates (Tensor): int64 (M,), among which all real ones are.
+        most (int or None): of more real ones chance takes so many, each as likely as any other. None: all are taken.
 
     Returns:
-        tuple: int64 (Q,), the chosen, and which of these are real, bool (Q,); None where all are.
+        tuple: int64 (Q,), the chosen, in the order of the candidates, and which of these are real, bool (Q,); None
+        where all are.
     """
-    if real.device.type == 'cpu':
-        return real.nonzero()[:, 0], None
-    return candidates, real[candidates]
+    on_cpu = real.device.type == 'cpu'
+    chosen = real.nonzero()[:, 0] if on_cpu else candidates
+    if most is not None and most < len(chosen):
+        chosen = _draw(real, chosen, most)
+    return chosen, None if on_cpu else real[chosen]
+
+
+def _draw(real, candidates, most):
+    key = torch.rand(len(candidates), device=real.device) + real[candidates]  # the real ones' are above all others
+    return candidates[key.topk(most).indices.sort().values]
 
 
 def _slow(features, rois, levels, scales, pooled_height, pooled_width, sampling_ratio, aligned):

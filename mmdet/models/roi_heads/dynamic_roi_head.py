@@ -13,7 +13,8 @@ from mmdet.models.losses import SmoothL1Loss
 from mmdet.registry import MODELS
 from mmdet.structures import GroundTruth, box_iou
 
-from .standard_roi_head import RoISample, StandardRoIHead
+from .roi_sample import RoISample
+from .standard_roi_head import StandardRoIHead
 
 
 @MODELS.register_module()
@@ -45,7 +46,7 @@ class DynamicRoIHead(StandardRoIHead):
         if self.sampler.add_gt_as_proposals:
             iou = torch.cat([gt.valid.float(), iou], dim=1)
         self.ious.append(iou.topk(min(self.cfg['iou_topk'], iou.shape[1]), dim=1).values[:, -1].mean())
-        positive = sample.labels[sample.positive] < self.bbox_head.num_classes
+        positive = sample.foreground[sample.positive]
         target = self.bbox_head.bbox_coder.encode(sample.rois[sample.positive, 1:], sample.gt_boxes)
         size = target[:, :2].abs().mean(dim=1).masked_fill(~positive, torch.inf).sort().values
         place = positive.sum().clamp(max=self.cfg['beta_topk'] * len(proposals)) - 1

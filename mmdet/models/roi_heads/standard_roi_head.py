@@ -6,7 +6,7 @@ resized image.
 """
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -20,19 +20,7 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import GroundTruth, Proposals, packed_lists, to_rois
 from mmdet.structures.mask import PastedMasks
 
-
-class RoISample(NamedTuple):
-    """The RoIs that the losses see, and what each should become."""
-    rois: Tensor               # (Q, 5)
-    labels: Tensor             # (Q,) int64, K for background
-    weight: Tensor             # (Q,) float32, 0 for padding rows
-    real: Tensor | None        # (Q,) bool, those that are no padding; None: all
-    positive: Tensor           # (F,) int64 rows that may be positive; those labelled K are padding
-    foreground: Tensor | None  # (F,) bool, those that are positive; None: all
-    gt_boxes: Tensor           # (F, 4)
-    mask_rows: Tensor          # (F,) int64 rows of gt.masks
-    place: Tensor              # (Q,) int64, where each row stands among the B * R
-    proposed: Tensor           # (B, R) bool: neither padding nor ground truth that joined the proposals
+from .roi_sample import RoISample
 
 
 class BaseRoIHead(BaseModule):
@@ -63,11 +51,15 @@ class BaseRoIHead(BaseModule):
             logits, deltas, x = stage.box_outputs(features, rois, sample.real)
             own = stage.bbox_head.loss(logits, deltas, rois, labels, sample.gt_boxes, sample.weight, positive)
             if stage.mask_head is not None:
-                rois, labels, num_classes = rois[positive], labels[positive], stage.bbox_head.num_classes
-                rows, weight = sample.foreground, (labels < num_classes).float()
-                x = x[positive] if stage.masks_share_features else stage.mask_features(features, rois, rows)
-                own.update(stage.mask_head.loss(stage.mask_head(x, rows), rois, labels.clamp(max=num_classes - 1),
-                                                sample.mask_rows, weight, gt, batch_input_shape))
+                most = stage.mask_capacity and stage.mask_capacity * len(gt.valid)
+                masked, rows = select_rois(sample.foreground, positive, most)
+                rois, weight = rois[masked], sample.foreground[masked].float()
+                x = x[masked] if stage.masks_share_features else stage.mask_features(features, rois, rows)
+                own.update(stage.mask_head.loss(
+                    stage.mask_head(x, rows), rois, labels[masked].clamp(max=stage.bbox_head.num_classes - 1),
+                    sample.mask_rows[masked], weight, gt, batch_input_shape))
+                if most:
+                    own['masks_left_out'] = sample.foreground.sum() - weight.sum()
             if stage is self:
                 return own
             losses.update({f's{i}.{name}': value * factor if 'loss' in name else value for name, value in own.items()})
@@ -135,7 +127,9 @@ class StandardRoIHead(BaseRoIHead):
         mask_roi_extractor, mask_head: configs, or None for boxes alone; without an extractor of its own the mask head
             reads the box head's features.
         shared_head: config of what runs on all RoI features before the heads, or None.
-        train_cfg: assigner, sampler. test_cfg: score_thr, nms, max_per_img, mask_thr_binary.
+        train_cfg: assigner, sampler, and mask_capacity: most positives of an image, on average over the batch, whose
+            masks are learned. Of more chance takes so many, and `masks_left_out` counts the others. None: all.
+        test_cfg: score_thr, nms, max_per_img, mask_thr_binary.
     """
 
     def __init__(self, bbox_roi_extractor: dict, bbox_head: dict, mask_roi_extractor: dict | None = None,
@@ -155,6 +149,7 @@ class StandardRoIHead(BaseRoIHead):
         if train_cfg:
             self.assigner = TASK_UTILS.build(train_cfg['assigner'])
             self.sampler = TASK_UTILS.build(train_cfg['sampler'])
+        self.mask_capacity = (train_cfg or {}).get('mask_capacity')
 
     @property
     def stages(self) -> tuple['StandardRoIHead']:  # type: ignore[override]  # fixed here
@@ -176,13 +171,13 @@ class StandardRoIHead(BaseRoIHead):
 
         every = torch.arange(is_real.numel(), device=boxes.device)
         place, real = select_rois(is_real.flatten(), every)
-        positive, foreground = select_rois(is_positive.flatten()[place],
-                                           every.view_as(is_real)[:, :max_positive].flatten())
+        foreground = is_positive.flatten()[place]
+        positive, _ = select_rois(foreground, every.view_as(is_real)[:, :max_positive].flatten())
         labels = torch.where(is_positive, gt.labels.gather(1, objects), self.bbox_head.num_classes)
         gt_boxes = gt.boxes.gather(1, objects[..., None].expand(-1, -1, 4)).flatten(0, 1)
         mask_rows = gt.mask_rows.gather(1, objects).flatten()
         return RoISample(to_rois(boxes)[place], labels.flatten()[place], is_real.flatten()[place].float(), real,
-                         positive, foreground, gt_boxes[place][positive], mask_rows[place][positive], place,
+                         positive, gt_boxes[place[positive]], foreground, mask_rows[place], place,
                          is_real & (index >= num_own))
 
     @torch.no_grad()
