@@ -1,7 +1,7 @@
-from .batch import BatchMasks, GroundTruth, Proposals, packed_lists
+from .batch import BatchMasks, GroundTruth, Proposals, pack_image_sizes, packed_lists
 from .boxes import box_area, box_iou, clip_boxes, to_rois
 from .det_data_sample import DetDataSample, OptSampleList, SampleList
 from .merge import merge_instances
 
 __all__ = ['BatchMasks', 'DetDataSample', 'GroundTruth', 'OptSampleList', 'Proposals', 'SampleList', 'box_area',
-           'box_iou', 'clip_boxes', 'merge_instances', 'packed_lists', 'to_rois']
+           'box_iou', 'clip_boxes', 'merge_instances', 'pack_image_sizes', 'packed_lists', 'to_rois']

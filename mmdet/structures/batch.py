@@ -2,6 +2,7 @@
 
 Shapes: B images, G most objects of an image (at least 1), I most ignored boxes of an image (at least 1).
 """
+import functools
 from collections.abc import Sequence
 from itertools import accumulate, repeat
 from typing import NamedTuple
@@ -39,19 +40,40 @@ def stack_images(images: Sequence[Tensor], device: torch.device | str = 'cpu') -
 
 
 def to_device(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
-    """The tensors on `device`. From the host to a GPU they travel in one copy, for which the host does not wait."""
+    """The tensors on `device`.
+
+    From the host to a GPU they travel in one copy, for which the host does not wait. It is made while the GPU still
+    computes what it was given before; only what is asked of it from now on waits for the copy.
+    """
     if torch.device(device).type != 'cuda' or any(tensor.device.type != 'cpu' for tensor in tensors):
         return list(map(Tensor.to, tensors, repeat(device)))
     if len(tensors) == 1:
-        return [tensors[0].pin_memory().to(device, non_blocking=True)]
+        return [_copy(tensors[0].pin_memory(), device)]
     ends = list(accumulate(-(-tensor.numel() * tensor.element_size() // ALIGNMENT) * ALIGNMENT for tensor in tensors))
     packed = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=torch.cuda.is_available())
     places = [(end, tensor.numel() * tensor.element_size()) for end, tensor in zip([0, *ends], tensors)]
     for tensor, (start, size) in zip(tensors, places):
         packed[start:start + size].view(tensor.dtype).view(tensor.shape).copy_(tensor)
-    packed = packed.to(device, non_blocking=True)
+    packed = _copy(packed, device)
     return [packed[start:start + size].view(tensor.dtype).view(tensor.shape)
             for tensor, (start, size) in zip(tensors, places)]
+
+
+def _copy(pinned, device):
+    if not torch.cuda.is_available():  # a device that is not there
+        return pinned.to(device, non_blocking=True)
+    current = torch.cuda.current_stream(device)
+    side = _copy_stream(current.device)
+    with torch.cuda.stream(side):
+        copy = pinned.to(device, non_blocking=True)
+    current.wait_stream(side)
+    copy.record_stream(current)  # its memory is the side stream's: not to be used again before the work here is done
+    return copy
+
+
+@functools.cache
+def _copy_stream(device):
+    return torch.cuda.Stream(device)
 
 
 class BatchMasks(NamedTuple):
@@ -119,6 +141,11 @@ class GroundTruth(NamedTuple):
         return cls(boxes, labels, valid, ignored, image_sizes, padded_sizes,
                    BatchMasks(*own_masks) if own_masks else None, mask_rows,
                    Proposals.from_samples(samples, device) if 'proposals' in samples[0] else None)
+
+
+def pack_image_sizes(samples: Sequence[DetDataSample], device: str | torch.device) -> Tensor:
+    """float32 (B, 2) on `device`: (height, width) pixels of each resized image."""
+    return to_device([torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32)], device)[0]
 
 
 def packed_lists(results: Sequence[InstanceData], samples: SampleList,

@@ -4,17 +4,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_cuda import Transfers, backward, fake, move
+from fake_cuda import Transfers, backward, move
 from mask_rcnn import ALL_PROPOSED, ALL_SAMPLED, SMALL, build, config, data, losses, norms, total
+from mmengine.optim import OptimWrapper
 from no_waits import no_waits
 from scene import scene, small_scene
+from torch import distributed as dist
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
-from torch.utils._pytree import tree_map_only
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 sys.path.append(str(Path(__file__).parents[1] / 'peer'))
 from cases import model_config  # noqa: E402
 
+import mmdet.engine  # noqa: E402, F401  # mends mmengine's optimizer and its log
 from mmdet import ops  # noqa: E402
+from mmdet.datasets.collate import stacked_collate  # noqa: E402
 from mmdet.models.backbones.resnet import BasicBlock, ResNet  # noqa: E402
 from mmdet.ops.extension import SERVED
 from mmdet.registry import MODELS
@@ -41,6 +45,15 @@ def our_operators(monkeypatch):
     monkeypatch.setattr(FakeTensorMode, 'avoid_device_init', True)  # else a GPU's new_tensor is noticed by nobody
     monkeypatch.setattr(torch.cuda.amp.common, 'amp_definitely_not_available', lambda: False)
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda tensor: tensor)
+
+
+@pytest.fixture
+def one_of_two():
+    """The first of two processes, of which the other is not there."""
+    dist.init_process_group('fake', rank=0, world_size=2, store=FakeStore())
+    yield
+    dist.destroy_process_group()
 
 
 def faster_rcnn():
@@ -50,37 +63,46 @@ def faster_rcnn():
     return MODELS.build(cfg)
 
 
-def waits(model, steps=2, dtype=None, optimizer=None):
-    """Lines that made the device wait in training steps on batches of different sizes, but for the first."""
-    batch = MODELS.build(config().data_preprocessor)(data(*scene(0)), True)
-    found = set()
+def loaded():
+    """Two pictures as a loader hands them over."""
+    samples = data(*scene(0))
+    return stacked_collate([dict(zip(samples, sample)) for sample in zip(*samples.values())])
+
+
+def waits(model, steps=2, dtype=None):
+    """Lines that made the device wait in steps from loader to optimizer, on batches of several sizes, but the first."""
+    batch, found = loaded(), set()
     with FakeTensorMode(allow_non_fake_inputs=True):
         move(model.train())
-        optimizer = optimizer and optimizer([p for p in model.parameters() if p.requires_grad])
-        gt = tree_map_only(torch.Tensor, fake, batch['gt'])
+        model.data_preprocessor.to('cuda')
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        optimizer = OptimWrapper(torch.optim.SGD(parameters, 0.1, 0.9, foreach=True), clip_grad=dict(max_norm=35))
         for step in range(steps):
-            inputs = torch.empty(2, 3, 256, 320 + 32 * step, device='cuda')
+            model.data_preprocessor.pad_size_divisor = 32 if step % 2 else 96
             with Transfers() as transfers:
                 with torch.autocast('cuda', dtype, enabled=dtype is not None):
-                    loss = total(model(inputs, batch['data_samples'], mode='loss', gt=gt))
+                    losses = model(**model.data_preprocessor(batch, True), mode='loss')
+                loss, logged = model.parse_losses(losses)
                 backward(loss)
-                if optimizer:
-                    optimizer.step()
-                    optimizer.zero_grad()
+                assert {p.grad.device.type for p in parameters} == {'cuda'}
+                optimizer.step()
+                optimizer.zero_grad()
+                for name, value in logged.items():
+                    optimizer.message_hub.update_scalar(name, value)
             found |= set(transfers.lines if step else [])
+    optimizer.message_hub.__dict__.pop('_waiting', None)
     assert loss.device.type == 'cuda' and loss.dtype == torch.float32
-    if not optimizer:
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                assert parameter.grad.device.type == 'cuda' and parameter.grad.shape == parameter.shape
     return found
 
 
 @pytest.mark.parametrize('norm_cfg, dtype', [*zip(NORMS, [None, torch.bfloat16, None, torch.bfloat16, None]),
                                              (NORMS[-1], torch.bfloat16)], ids=str)
-def test_mask_rcnn(norm_cfg, dtype, our_operators):
+def test_mask_rcnn(norm_cfg, dtype, our_operators, request):
     steps = 4 if norm_cfg['type'] == 'CBN' else 2  # burn-in; nothing stored yet; one iteration stored; all stored
-    assert not waits(build(**norms(norm_cfg), **CLASS_WEIGHT), steps, dtype)
+    capacity = {'train_cfg.rcnn.mask_capacity': 8} if dtype else {}
+    if norm_cfg['type'] == 'SyncBN':
+        request.getfixturevalue('one_of_two')
+    assert not waits(build(**norms(norm_cfg), **CLASS_WEIGHT, **capacity), steps, dtype)
 
 
 def test_faster_rcnn(our_operators):
@@ -97,11 +119,21 @@ def test_cascade_and_dynamic_rcnn_with_samplers_that_prefer(our_operators):
     dynamic.train_cfg.rcnn.sampler = dict(
         type='CombinedSampler', num=24, pos_fraction=0.25, pos_sampler=dict(type='InstanceBalancedPosSampler'),
         neg_sampler=dict(type='IoUBalancedNegSampler', num_bins=3))
+    dynamic.roi_head.bbox_roi_extractor.roi_layer = dict(
+        type='DeformRoIPoolPack', output_size=7, output_channels=dynamic.roi_head.bbox_roi_extractor.out_channels)
     assert not waits(MODELS.build(cascade)) and not waits(MODELS.build(dynamic))
 
 
-def test_optimizer(our_operators):
-    assert not waits(faster_rcnn(), optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9, foreach=True))
+def test_inference_waits_first_for_the_boxes_that_final_nms_compares(our_operators):
+    model, batch = build().eval(), loaded()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        move(model).data_preprocessor.to('cuda')
+        for _ in range(2):  # the first time constants are made
+            with Transfers() as transfers, pytest.raises(DynamicOutputShapeException) as raised:
+                model(**model.data_preprocessor(batch, False), mode='predict')
+    assert not transfers.lines
+    assert [(entry.path.name, entry.name) for entry in raised.traceback if '/mmdet/' in str(entry.path)][-1] == (
+        'bbox_head.py', 'predict')
 
 
 @pytest.mark.parametrize('wait', [lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: x.nonzero(),
@@ -146,7 +178,7 @@ BOTTLENECKS = {'backbone.depth': 50, 'neck.in_channels': [64, 128, 256, 512]}
     {'backbone.dcn': dict(type='DCNv2', deform_groups=2), 'backbone.stage_with_dcn': LATE, **BOTTLENECKS},
     {'backbone.plugins': [dict(cfg=dict(type='ContextBlock', ratio=1 / 4), stages=LATE, position='after_conv3')],
      **BOTTLENECKS},
-    {'neck.type': 'PAFPN'}], ids=['plain', 'giou', 'dcn', 'context', 'pafpn'])
+    {'neck.type': 'PAFPN', 'train_cfg.rcnn.mask_capacity': 8}], ids=['plain', 'giou', 'dcn', 'context', 'pafpn'])
 def test_step_waits_for_nothing_on_the_device(options):
     model = build(**options).cuda().train()
     batch = model.data_preprocessor(data(*scene(0)), True)

@@ -16,7 +16,7 @@ from mmdet.models.layers import Conv2d, ConvModule, conv_norm
 from mmdet.models.losses import build_box_loss
 from mmdet.ops import nms_images
 from mmdet.registry import MODELS, TASK_UTILS
-from mmdet.structures import DetDataSample, GroundTruth
+from mmdet.structures import DetDataSample, GroundTruth, pack_image_sizes
 
 
 @MODELS.register_module()
@@ -158,7 +158,7 @@ class RPNHead(BaseModule):
         return losses, self._as_list(features, logits, deltas, batch_data_samples, proposal_cfg)
 
     def _as_list(self, features, logits, deltas, samples, cfg):
-        sizes = features[0].new_tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32)
+        sizes = pack_image_sizes(samples, features[0].device)
         found = self.proposals(logits, deltas, [tuple(x.shape[2:]) for x in features], sizes, cfg)
         return [InstanceData(bboxes=boxes[valid], scores=scores[valid], labels=valid.new_zeros(valid.sum()).long())
                 for boxes, scores, valid in zip(*found)]

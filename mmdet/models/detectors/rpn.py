@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample, GroundTruth
+from mmdet.structures import DetDataSample, GroundTruth, pack_image_sizes
 
 from .two_stage import BaseDetector, check_keys
 
@@ -42,7 +42,7 @@ class RPN(BaseDetector):
                          with_masks: bool = True) -> Sequence[DetDataSample]:
         """`data_samples` with pred_instances: bboxes (P, 4), scores and labels, all 0."""
         sizes = [tuple(feature.shape[2:]) for feature in features]
-        image_sizes = features[0].new_tensor([sample.img_shape[:2] for sample in data_samples], dtype=torch.float32)
+        image_sizes = pack_image_sizes(data_samples, features[0].device)
         proposals = self.bbox_head.proposals(*self.bbox_head(features), sizes, image_sizes)
         for sample, boxes, scores, valid in zip(data_samples, *proposals):
             boxes, scores = boxes[valid], scores[valid]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmdet.errors import UserError
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample, GroundTruth, Proposals
+from mmdet.structures import DetDataSample, GroundTruth, Proposals, pack_image_sizes
 
 NO_PROPOSALS = ('this model has no rpn_head, and its images bring no proposals: the data set needs proposal_file, '
                 'which tools/test.py writes for an RPN with DumpProposals, and its pipeline LoadProposals')
@@ -177,7 +177,7 @@ class TwoStageDetector(BaseDetector):
             proposals, valid = Proposals.from_samples(data_samples, features[0].device)
         else:
             sizes = [tuple(feature.shape[2:]) for feature in features]
-            image_sizes = features[0].new_tensor([sample.img_shape[:2] for sample in data_samples], dtype=torch.float32)
+            image_sizes = pack_image_sizes(data_samples, features[0].device)
             logits, deltas = self.rpn_head(features)
             proposals, _, valid = self.rpn_head.proposals(logits, deltas, sizes, image_sizes)
         results = self.roi_head.predict(features, proposals, valid, data_samples, rescale, with_masks)

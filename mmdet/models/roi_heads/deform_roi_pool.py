@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmdet.ops import multiscale_roi_align
 from mmdet.registry import MODELS
+from mmdet.structures.batch import to_device
 
 STEP = 2 ** -8  # feature pixels, of the difference that is the slope by a bin's place
 
@@ -65,7 +66,7 @@ class DeformRoIPoolPack(nn.Module):
             # RoIAlign has no gradient by its RoIs. What is added is 0, and its gradient is the slope.
             with torch.no_grad():
                 maps = [feature.float() for feature in features]
-                step = STEP / x.new_tensor(spatial_scales)[levels].view_as(x)
+                step = STEP / to_device([torch.tensor(spatial_scales)], x.device)[0][levels].view_as(x)
                 slope_x = (pool(x + step, y, maps) - pool(x - step, y, maps)) / (2 * step.view(-1, 1))
                 slope_y = (pool(x, y + step, maps) - pool(x, y - step, maps)) / (2 * step.view(-1, 1))
             out = out + ((x - x.detach()).view(-1, 1) * slope_x + (y - y.detach()).view(-1, 1) * slope_y).to(out.dtype)

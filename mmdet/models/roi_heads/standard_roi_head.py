@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from mmdet.models.task_modules.matching import IGNORED
 from mmdet.ops import select_rois
 from mmdet.registry import MODELS, TASK_UTILS
-from mmdet.structures import GroundTruth, Proposals, packed_lists, to_rois
+from mmdet.structures import GroundTruth, Proposals, pack_image_sizes, packed_lists, to_rois
 from mmdet.structures.mask import PastedMasks
 
 from .roi_sample import RoISample
@@ -78,8 +78,8 @@ class BaseRoIHead(BaseModule):
         """
         if not isinstance(proposals, Tensor):
             (proposals, valid), samples = Proposals.pack([x.bboxes for x in proposals], features[0].device), valid
-        image_sizes = proposals.new_tensor([sample.img_shape[:2] for sample in samples])
-        detections = self.detect(features, to_rois(proposals)[valid.flatten()], image_sizes)
+        place, real = select_rois(valid.flatten(), torch.arange(valid.numel(), device=valid.device))
+        detections = self.detect(features, to_rois(proposals)[place], pack_image_sizes(samples, valid.device), real)
         probs = None
         if self.mask_head is not None and with_masks:
             probs = self.mask_probs(features, *zip(*((boxes, labels) for boxes, _, labels in detections)))
@@ -95,9 +95,12 @@ class BaseRoIHead(BaseModule):
             results.append(result)
         return results
 
-    def detect(self, features: Sequence[Tensor], rois: Tensor,
-               image_sizes: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """For each image boxes (D, 4) in the resized image, scores (D,) and labels (D,), from `rois` (rows, 5)."""
+    def detect(self, features: Sequence[Tensor], rois: Tensor, image_sizes: Tensor,
+               real: Tensor | None = None) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each image boxes (D, 4) in the resized image, scores (D,) and labels (D,), from `rois` (rows, 5).
+
+        real: bool (rows,), those that are no padding; None: all.
+        """
         total: Any = 0
         for i, stage in enumerate(self.stages, 1):
             logits, deltas, _ = stage.box_outputs(features, rois)
@@ -105,6 +108,8 @@ class BaseRoIHead(BaseModule):
             if i < len(self.stages):
                 boxes = stage.bbox_head.refine(rois, logits[:, :-1].argmax(dim=1), deltas, image_sizes)
                 rois = torch.cat([rois[:, :1], boxes], dim=1)
+        if real is not None:
+            total[:, :-1].masked_fill_(~real[:, None], -torch.inf)  # is background
         return stage.bbox_head.predict(total / i, deltas, rois, image_sizes, self.test_cfg)
 
     def mask_probs(self, features: Sequence[Tensor], boxes: Sequence[Tensor],
