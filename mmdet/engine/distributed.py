@@ -11,7 +11,9 @@ from mmengine.config import Config
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import distributed as dist
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from mmdet.errors import UserError
 
@@ -35,6 +37,24 @@ def ddp_options(cfg: Config) -> dict[str, Any]:
     return dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False),
                 gradient_as_bucket_view=True,
                 device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None)
+
+
+def exchange_gradients_in(dtype: str | None, model: nn.Module) -> nn.Module:
+    """`model`, a DistributedDataParallel, whose processes send each other gradients in 'bfloat16', or as they are.
+
+    That is half the traffic, and each mean is rounded to 8 bits, a relative error of up to 0.4 %.
+
+    Raises:
+        UserError: another dtype, or a model wrapper that is no DistributedDataParallel.
+    """
+    if dtype is None:
+        return model
+    if dtype != 'bfloat16':
+        raise UserError(f"model_wrapper_cfg.gradient_dtype={dtype!r} must be 'bfloat16' or None")
+    if not isinstance(model, DistributedDataParallel):
+        raise UserError(f'model_wrapper_cfg.gradient_dtype needs a DistributedDataParallel, not {type(model).__name__}')
+    model.register_comm_hook(None, bf16_compress_hook)
+    return model
 
 
 def unwrap(model: nn.Module) -> nn.Module:

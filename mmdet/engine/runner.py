@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_distributed, is_main_process
+from mmengine.dist import all_gather_object, is_distributed, is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
@@ -30,7 +30,7 @@ from .check_config import check_config
 from .check_resume import check_training_state
 from .compile_option import compile_parts
 from .cuda_graph import use_cuda_graphs
-from .distributed import ddp_options, device_type, start_process_group, unwrap
+from .distributed import ddp_options, device_type, exchange_gradients_in, start_process_group, unwrap
 from .failures import named_failures
 from .fused_optimizer import choose_kernel, keep_kernel
 from .kept_memory import keep_freed_memory
@@ -62,7 +62,6 @@ class Runner(_Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         keep_freed_memory()
-        # mmengine's start sets a CUDA device, also on machines without one.
         if self.distributed and not is_distributed():
             start_process_group(self.launcher, **env_cfg.get('dist_cfg', {}))
         super().setup_env(env_cfg)
@@ -70,9 +69,11 @@ class Runner(_Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if not self.distributed:
             return model.to(device_type())
-        if not is_model_wrapper(model):
-            model_wrapper_cfg = {**ddp_options(self.cfg), **(model_wrapper_cfg or {})}
-        return super().wrap_model(model_wrapper_cfg, model)
+        if is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        options = {**ddp_options(self.cfg), **(model_wrapper_cfg or {})}
+        gradient_dtype = options.pop('gradient_dtype', None)
+        return exchange_gradients_in(gradient_dtype, super().wrap_model(options, model))
 
     def _maybe_compile(self, target: str) -> None:
         if self.cfg.get('cuda_graph'):
@@ -211,8 +212,7 @@ class Runner(_Runner):
         average_running_statistics(self)
         meta = {**(meta or {}), **collect_training_state(self)}
         if not isinstance(get_file_backend(out_dir), LocalBackend):
-            super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
-            return
+            return super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
         unfinished = Path(out_dir, f'.{filename}.part')
         try:
             super().save_checkpoint(out_dir, unfinished.name, *args, meta=meta, **kwargs)
@@ -225,7 +225,7 @@ class Runner(_Runner):
             raise
 
     def _log_env(self, env_cfg: dict) -> None:
-        # mmengine's report imports distutils, which Python 3.12 no longer has.
+        seeds = ', '.join(map(str, dict.fromkeys(all_gather_object(self.seed))))  # one, or by rank
         self.logger.info(environment(Processes=f'{self.world_size}, launcher {self.launcher}',
-                                     Seed=f'{self.seed}, deterministic {self.deterministic}'))
+                                     Seed=f'{seeds}, deterministic {self.deterministic}'))
         self.logger.info(f'Config\n{self.cfg.pretty_text}')

@@ -105,3 +105,33 @@ def test_a_process_whom_nobody_meets_says_where_it_waited(monkeypatch):
 def test_unknown_launcher():
     with pytest.raises(ValueError, match='unknown launcher .*pytorch, slurm, mpi'):
         start_process_group('torchrun')
+
+
+def test_gradients_travel_in_bfloat16_and_over_a_graph_that_is_static(tmp_path):
+    outputs = run('''
+        from mmengine.config import Config
+        from torch import nn
+        from mmdet.engine import Runner
+
+        def gradients(**options):
+            torch.manual_seed(0)
+            runner = Runner.__new__(Runner)
+            runner._distributed, runner.cfg = True, Config()
+            model = runner.wrap_model(options, nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)))
+            for step in range(2):
+                torch.manual_seed(10 * rank + step)
+                model.zero_grad()
+                model(torch.randn(2, 3, 12, 12)).square().mean().backward()
+            return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+        full = gradients()
+        assert torch.equal(gradients(static_graph=True), full)
+        rough = gradients(gradient_dtype='bfloat16')
+        error = (rough - full).abs()
+        assert 0 < error.max() and (error <= 2 ** -7 * full.abs() + 1e-3 * full.abs().max()).all()
+        print(rough.double().sum().item(), rough.double().square().sum().item())
+        try:
+            gradients(gradient_dtype='float16')
+        except ValueError as raised:
+            assert "gradient_dtype='float16' must be 'bfloat16'" in str(raised)
+    ''', tmp_path)
+    assert outputs[0] == outputs[1] and len(outputs[0].split()) == 2
