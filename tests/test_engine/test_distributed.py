@@ -107,8 +107,9 @@ def test_unknown_launcher():
         start_process_group('torchrun')
 
 
-def test_gradients_travel_in_bfloat16_and_over_a_graph_that_is_static(tmp_path):
+def test_gradients_travel_in_bfloat16_or_over_a_static_graph_and_all_seeds_are_told(tmp_path):
     outputs = run('''
+        from types import SimpleNamespace
         from mmengine.config import Config
         from torch import nn
         from mmdet.engine import Runner
@@ -125,7 +126,7 @@ def test_gradients_travel_in_bfloat16_and_over_a_graph_that_is_static(tmp_path):
             return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
         full = gradients()
         assert torch.equal(gradients(static_graph=True), full)
-        rough = gradients(gradient_dtype='bfloat16')
+        rough = gradients(gradient_dtype='bfloat16')  # each mean is rounded, and so is what either adds to it
         error = (rough - full).abs()
         assert 0 < error.max() and (error <= 2 ** -7 * full.abs() + 1e-3 * full.abs().max()).all()
         print(rough.double().sum().item(), rough.double().square().sum().item())
@@ -133,5 +134,12 @@ def test_gradients_travel_in_bfloat16_and_over_a_graph_that_is_static(tmp_path):
             gradients(gradient_dtype='float16')
         except ValueError as raised:
             assert "gradient_dtype='float16' must be 'bfloat16'" in str(raised)
+
+        told = []
+        runner = Runner.__new__(Runner)
+        vars(runner).update(_seed=7 + rank, _deterministic=False, _launcher='pytorch', _world_size=2, cfg=Config(),
+                            logger=SimpleNamespace(info=told.append))
+        runner._log_env({})
+        assert 'Seed       7, 8, deterministic False' in told[0]
     ''', tmp_path)
     assert outputs[0] == outputs[1] and len(outputs[0].split()) == 2

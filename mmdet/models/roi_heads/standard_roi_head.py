@@ -53,7 +53,8 @@ class BaseRoIHead(BaseModule):
             if stage.mask_head is not None:
                 most = stage.mask_capacity and stage.mask_capacity * len(gt.valid)
                 masked, rows = select_rois(sample.foreground, positive, most)
-                rois, weight = rois[masked], sample.foreground[masked].float()
+                rois = rois[masked]
+                weight = torch.ones_like(rois[:, 0]) if rows is None else rows.float()
                 x = x[masked] if stage.masks_share_features else stage.mask_features(features, rois, rows)
                 own.update(stage.mask_head.loss(
                     stage.mask_head(x, rows), rois, labels[masked].clamp(max=stage.bbox_head.num_classes - 1),
