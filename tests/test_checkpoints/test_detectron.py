@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import python2_pickle
 import torch
-from mask_rcnn import config
+from mask_rcnn import SMALL_50, config
 
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.registry import MODELS
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-GN = dict(type='GN', num_groups=32)
+GN = dict(type='GN', num_groups=16)
 CLASSES = 80
+STEM, FPN, FC = 16, 32, 64  # channels; names, order and transposition are those of files of 64, 256 and 1024
 
 
 class Files:
@@ -50,11 +51,11 @@ class Files:
 
     def backbone(self, depth, gn, prefix):
         kind = 'gn' if gn else 'bn'
-        self.add('conv1_w', f'{prefix}conv1.weight', 64, 3, 7, 7)
-        self.norm('conv1' if gn else 'res_conv1', f'{prefix}{kind}1', 64, gn)
-        inputs = 64
+        self.add('conv1_w', f'{prefix}conv1.weight', STEM, 3, 7, 7)
+        self.norm('conv1' if gn else 'res_conv1', f'{prefix}{kind}1', STEM, gn)
+        inputs = STEM
         for stage, count in enumerate(BLOCKS[depth], 1):
-            width = 64 * 2 ** (stage - 1)
+            width = STEM * 2 ** (stage - 1)
             for block in range(count):
                 blob, entry = f'res{stage + 1}_{block}_branch', f'{prefix}layer{stage}.{block}.'
                 shapes = ((width, inputs, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1))
@@ -70,47 +71,47 @@ class Files:
         for level, count in zip((2, 3, 4, 5), BLOCKS[depth]):
             blob = f'fpn_inner_res{level}_{count - 1}_sum' + ('' if level == 5 else '_lateral')
             entry = f'neck.lateral_convs.{level - 2}'
-            self.add(f'{blob}_w', f'{entry}.conv.weight', 256, 64 * 2 ** level, 1, 1)
+            self.add(f'{blob}_w', f'{entry}.conv.weight', FPN, STEM * 2 ** level, 1, 1)
             if gn:
-                self.norm(blob, f'{entry}.gn', 256, True)
+                self.norm(blob, f'{entry}.gn', FPN, True)
             else:
-                self.add(f'{blob}_b', f'{entry}.conv.bias', 256)
-            self.conv_norm(f'fpn_res{level}_{count - 1}_sum', f'neck.fpn_convs.{level - 2}', 256, 256, gn)
+                self.add(f'{blob}_b', f'{entry}.conv.bias', FPN)
+            self.conv_norm(f'fpn_res{level}_{count - 1}_sum', f'neck.fpn_convs.{level - 2}', FPN, FPN, gn)
 
     def heads(self, gn, masks):
-        self.layer('conv_rpn_fpn2', 'rpn_head.rpn_conv', 256, 256, 3, 3)
-        self.layer('rpn_cls_logits_fpn2', 'rpn_head.rpn_cls', 3, 256, 1, 1)
-        self.layer('rpn_bbox_pred_fpn2', 'rpn_head.rpn_reg', 12, 256, 1, 1)
+        self.layer('conv_rpn_fpn2', 'rpn_head.rpn_conv', FPN, FPN, 3, 3)
+        self.layer('rpn_cls_logits_fpn2', 'rpn_head.rpn_cls', 3, FPN, 1, 1)
+        self.layer('rpn_bbox_pred_fpn2', 'rpn_head.rpn_reg', 12, FPN, 1, 1)
         box = 'roi_head.bbox_head.'
         for i in range(4 * gn):
-            self.conv_norm(f'head_conv{i + 1}', f'{box}shared_convs.{i}', 256, 256, True)
-        self.layer('fc6', f'{box}shared_fcs.0', 1024, 256 * 7 * 7)
+            self.conv_norm(f'head_conv{i + 1}', f'{box}shared_convs.{i}', FPN, FPN, True)
+        self.layer('fc6', f'{box}shared_fcs.0', FC, FPN * 7 * 7)
         if not gn:
-            self.layer('fc7', f'{box}shared_fcs.1', 1024, 1024)
+            self.layer('fc7', f'{box}shared_fcs.1', FC, FC)
         for blob, entry, rows in (('cls_score', 'fc_cls', 1), ('bbox_pred', 'fc_reg', 4)):
-            for leaf, name, width in (('w', 'weight', (1024,)), ('b', 'bias', ())):
+            for leaf, name, width in (('w', 'weight', (FC,)), ('b', 'bias', ())):
                 background, classes = self.array(rows, *width), self.array(rows * CLASSES, *width)
                 self.blobs[f'{blob}_{leaf}'] = np.concatenate([background, classes])
                 self.entries[f'{box}{entry}.{name}'] = (np.concatenate([classes, background]) if rows == 1 else classes)
         if masks:
             mask = 'roi_head.mask_head.'
             for i in range(4):
-                self.conv_norm(f'_mask_fcn{i + 1}' if gn else f'_[mask]_fcn{i + 1}', f'{mask}convs.{i}', 256, 256, gn)
-            self.layer('conv5_mask', f'{mask}upsample', 256, 256, 2, 2)
-            for leaf, name, width in (('w', 'weight', (256, 1, 1)), ('b', 'bias', ())):
+                self.conv_norm(f'_mask_fcn{i + 1}' if gn else f'_[mask]_fcn{i + 1}', f'{mask}convs.{i}', FPN, FPN, gn)
+            self.layer('conv5_mask', f'{mask}upsample', FPN, FPN, 2, 2)
+            for leaf, name, width in (('w', 'weight', (FPN, 1, 1)), ('b', 'bias', ())):
                 rows = self.array(1 + CLASSES, *width)
                 self.blobs[f'mask_fcn_logits_{leaf}'], self.entries[f'{mask}conv_logits.{name}'] = rows, rows[1:]
 
 
 def model(depth, gn, masks):
-    options = {'backbone.depth': depth, 'backbone.style': 'pytorch' if gn else 'caffe',
+    options = {**SMALL_50, 'backbone.depth': depth, 'backbone.style': 'pytorch' if gn else 'caffe',
                'data_preprocessor.mean': [102.9801, 115.9465, 122.7717], 'data_preprocessor.std': [1., 1., 1.],
                'data_preprocessor.bgr_to_rgb': False, 'roi_head.bbox_roi_extractor.roi_layer.aligned': False,
                'roi_head.mask_roi_extractor.roi_layer.aligned': False}
     if gn:
         options |= {'backbone.norm_cfg': dict(_delete_=True, **GN), 'neck.norm_cfg': GN,
                     'roi_head.bbox_head.type': 'Shared4Conv1FCBBoxHead', 'roi_head.bbox_head.norm_cfg': GN,
-                    'roi_head.mask_head.norm_cfg': GN}
+                    'roi_head.bbox_head.conv_out_channels': FPN, 'roi_head.mask_head.norm_cfg': GN}
     cfg = config(**options)
     if not masks:
         cfg.type = 'FasterRCNN'
@@ -133,8 +134,8 @@ def test_detectors(tmp_path, depth, gn, masks, recwarn):
     files.backbone(depth, gn, 'backbone.')
     files.fpn(depth, gn)
     files.heads(gn, masks)
-    training = {'conv1_w_momentum': np.zeros((64, 3, 7, 7), 'f4'), 'lr': np.float32(0.02),
-                'conv1_b': np.zeros(64, 'f4')}
+    training = {'conv1_w_momentum': np.zeros((STEM, 3, 7, 7), 'f4'), 'lr': np.float32(0.02),
+                'conv1_b': np.zeros(STEM, 'f4')}
     path = tmp_path / 'model_final.pkl'
     path.write_bytes(python2_pickle.dumps(dict(blobs={**files.blobs, **training}, cfg='MODEL: {}\n' * 99)))
     checkpoint = read_checkpoint(path)
@@ -158,13 +159,13 @@ def test_backbones(tmp_path, depth, gn, classifier):
     files = Files()
     files.backbone(depth, gn, '')
     path = tmp_path / 'R.pkl'
-    blobs = {**files.blobs, f'{classifier}_w': np.zeros((1000, 2048), 'f4'), f'{classifier}_b': np.zeros(1000, 'f4')}
+    blobs = {**files.blobs, f'{classifier}_w': np.zeros((1000, 32 * STEM), 'f4'), f'{classifier}_b': np.zeros(1000, 'f4')}
     path.write_bytes(python2_pickle.dumps(blobs if gn else dict(blobs=blobs)))
     import mmdet.engine  # noqa: F401  its PretrainedInit
     norm = GN if gn else dict(type='BN')
     for prefix in (None, 'backbone.') if depth == 50 else (None,):
         backbone = MODELS.build(dict(
-            type='ResNet', depth=depth, norm_cfg=norm, style='pytorch' if gn else 'caffe',
+            type='ResNet', depth=depth, base_channels=STEM, norm_cfg=norm, style='pytorch' if gn else 'caffe',
             init_cfg=dict(type='mmdet.Pretrained', checkpoint=str(path), prefix=prefix)))
         backbone.init_weights()
         compare(backbone, files.entries)
@@ -180,10 +181,11 @@ def test_affine_norm_is_exact(tmp_path):
     files = Files()
     files.backbone(50, False, '')
     (tmp_path / 'R.pkl').write_bytes(python2_pickle.dumps(files.blobs))
-    backbone = MODELS.build(dict(type='ResNet', depth=50, norm_cfg=dict(type='FrozenBN'), style='caffe'))
+    backbone = MODELS.build(dict(type='ResNet', depth=50, base_channels=STEM, norm_cfg=dict(type='FrozenBN'),
+                                 style='caffe'))
     load_weights(backbone, read_checkpoint(tmp_path / 'R.pkl'), strict=True)
-    norm, x = backbone.layer1[0].bn2, torch.randn(1, 64, 5, 5)
-    assert torch.equal((norm.running_var + norm.eps).rsqrt(), torch.ones(64))
+    norm, x = backbone.layer1[0].bn2, torch.randn(1, STEM, 5, 5)
+    assert torch.equal((norm.running_var + norm.eps).rsqrt(), torch.ones(STEM))
     scale, shift = (torch.from_numpy(files.blobs[f'res2_0_branch2b_bn_{leaf}']).view(-1, 1, 1) for leaf in 'sb')
     torch.testing.assert_close(norm(x), scale * x + shift, rtol=1e-6, atol=1e-5)
 
@@ -215,7 +217,7 @@ def test_other_models_are_named(tmp_path, blob, part):
 def test_resnext_is_named(tmp_path):
     files = Files()
     files.backbone(50, False, '')
-    files.blobs['res2_0_branch2b_w'] = files.array(64, 2, 3, 3)
+    files.blobs['res2_0_branch2b_w'] = files.array(STEM, 2, 3, 3)
     (tmp_path / 'X.pkl').write_bytes(python2_pickle.dumps(files.blobs))
     with pytest.raises(ValueError, match='X.pkl .* convolutions in groups, as ResNeXt has .layer1.0.conv2.weight'):
         read_checkpoint(tmp_path / 'X.pkl')
@@ -228,4 +230,5 @@ def test_unknown_blobs_are_left_over(tmp_path):
     checkpoint = read_checkpoint(tmp_path / 'R.pkl')
     assert checkpoint['conversion'].unknown == ['something_w'] and 'left over' in str(checkpoint['conversion'])
     with pytest.raises(ValueError, match='left over in the file: 1(.|\n)*something_w'):
-        load_weights(MODELS.build(dict(type='ResNet', depth=50, style='caffe')), checkpoint, strict=True)
+        load_weights(MODELS.build(dict(type='ResNet', depth=50, base_channels=STEM, style='caffe')), checkpoint,
+                     strict=True)

@@ -4,24 +4,25 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from mask_rcnn import config
+from mask_rcnn import SMALL_50, config
 
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.registry import MODELS
 
-NORMS = {'FrozenBN': dict(type='FrozenBN'), 'SyncBN': dict(type='BN'), 'GN': dict(type='GN', num_groups=32)}
+NORMS = {'FrozenBN': dict(type='FrozenBN'), 'SyncBN': dict(type='BN'), 'GN': dict(type='GN', num_groups=16)}
 
 
 def model(norm, masks=True):
-    """Mask R-CNN R-50 of ours; with SyncBN or GN in FPN and heads too, and 4 convolutions in the box head."""
+    """Narrow Mask R-CNN R-50 of ours; with SyncBN or GN in FPN and heads too, and 4 convolutions in the box head."""
     norm_cfg = NORMS[norm]
-    options = {'backbone.norm_cfg': dict(_delete_=True, **norm_cfg),
+    options = {**SMALL_50, 'backbone.norm_cfg': dict(_delete_=True, **norm_cfg),
                'backbone.style': 'pytorch' if norm == 'GN' else 'caffe',
                'data_preprocessor.mean': [103.53, 116.28, 123.675], 'data_preprocessor.std': [1., 1., 1.],
                'data_preprocessor.bgr_to_rgb': False}
     if norm != 'FrozenBN':
         options |= {'neck.norm_cfg': norm_cfg, 'roi_head.bbox_head.type': 'Shared4Conv1FCBBoxHead',
-                    'roi_head.bbox_head.norm_cfg': norm_cfg, 'roi_head.mask_head.norm_cfg': norm_cfg}
+                    'roi_head.bbox_head.conv_out_channels': 32, 'roi_head.bbox_head.norm_cfg': norm_cfg,
+                    'roi_head.mask_head.norm_cfg': norm_cfg}
     cfg = config(**options)
     if not masks:
         cfg.type = 'FasterRCNN'

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mask_rcnn import config
+from mask_rcnn import SMALL, config
 
 from mmdet.checkpoints import load_weights, read_checkpoint
 from mmdet.registry import MODELS
@@ -46,7 +46,7 @@ def test_mmdetection_names_both_ways(tmp_path, keys, options, version):
 @pytest.mark.filterwarnings('ignore:.*aligned. the weights need False')
 def test_mmdetection_1x(tmp_path, prefix):
     """Heads outside roi_head, 81 rows with background first."""
-    model = MODELS.build(config())
+    model = MODELS.build(config(**SMALL))
     expected = values({name: value.shape for name, value in model.state_dict().items() if 'tracked' not in name})
     state = {}
     for name, value in expected.items():
@@ -77,7 +77,8 @@ def test_cascades_of_1x(tmp_path):
 
 
 def resnet(norm='bn'):
-    module = MODELS.build(dict(type='ResNet', depth=18, norm_cfg=GN if norm == 'gn' else dict(type='BN')))
+    norm_cfg = dict(type='GN', num_groups=16) if norm == 'gn' else dict(type='BN')
+    module = MODELS.build(dict(type='ResNet', depth=18, base_channels=16, norm_cfg=norm_cfg))
     return module, values({name: value.shape for name, value in module.state_dict().items()})
 
 
@@ -90,10 +91,10 @@ def resnet(norm='bn'):
 ], ids=['plain', 'module', 'mmpretrain', 'timm'])
 def test_resnets(tmp_path, wrap, classifier):
     module, state = resnet()
-    torch.save(wrap({**state, 'fc.weight': torch.zeros(1000, 512)}), tmp_path / 'resnet18.pth')
+    torch.save(wrap({**state, 'fc.weight': torch.zeros(1000, 128)}), tmp_path / 'resnet18.pth')
     import mmdet.engine  # noqa: F401  its PretrainedInit
     for prefix in (None, 'backbone.'):
-        built = MODELS.build(dict(type='ResNet', depth=18, init_cfg=dict(
+        built = MODELS.build(dict(type='ResNet', depth=18, base_channels=16, init_cfg=dict(
             type='mmdet.Pretrained', checkpoint=str(tmp_path / 'resnet18.pth'), prefix=prefix)))
         built.init_weights()
         for name, value in built.state_dict().items():

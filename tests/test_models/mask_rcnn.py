@@ -15,6 +15,7 @@ SMALL = {'backbone.depth': 18, 'backbone.base_channels': 16, 'neck.in_channels':
          'roi_head.bbox_roi_extractor.out_channels': 32, 'roi_head.bbox_head.in_channels': 32,
          'roi_head.bbox_head.fc_out_channels': 64, 'roi_head.mask_roi_extractor.out_channels': 32,
          'roi_head.mask_head.in_channels': 32, 'roi_head.mask_head.conv_out_channels': 32}
+SMALL_50 = {**SMALL, 'backbone.depth': 50, 'neck.in_channels': [64, 128, 256, 512]}
 ALL_SAMPLED = {'train_cfg.rpn.sampler.num': 10 ** 6, 'train_cfg.rpn.sampler.pos_fraction': 1.0,
                'train_cfg.rcnn.sampler.num': 10 ** 6, 'train_cfg.rcnn.sampler.pos_fraction': 1.0}
 
