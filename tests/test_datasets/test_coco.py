@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -10,11 +11,18 @@ from torch.utils.data import DataLoader
 from warm_process import CONTEXT
 
 from mmdet.datasets import CocoDataset
-from mmdet.datasets.coco_classes import COCO_PALETTE
+from mmdet.datasets.coco_classes import COCO_CLASSES, COCO_PALETTE
 from mmdet.datasets.transforms import LoadImageFromFile
 
 DATA = Path(__file__).parents[1] / 'data'
 BOXES = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackDetInputs')]
+
+
+def test_names_and_colours_are_those_that_coco_publishes():
+    """The digest is of the 80 entries with isthing=1 in panoptic_coco_categories.json, by cocodataset/panopticapi."""
+    told = json.dumps(list(zip(COCO_CLASSES, COCO_PALETTE, strict=True)))
+    assert hashlib.sha256(told.encode()).hexdigest() == (
+        'a59876c34190a506163778ef5fd93599ce13fc080f7482ae9f872fa77e491f86')
 
 
 def test_instances_by_hand(tiny):
