@@ -9,10 +9,12 @@ from mmdet.datasets import read_coco_json
 from mmdet.report import Evaluated
 
 from .coco_evaluation import coco_index, evaluate_coco
+from .collector import resting_collector
 from .prediction_file import read_detections
 from .results import iou_types
 
 
+@resting_collector()
 def evaluated_file(annotations: Path, results: Path, images: Path | None = None) -> Evaluated:
     """Evaluate a result file, of COCO or a pickle: boxes, and masks where it has them.
 
@@ -25,7 +27,7 @@ def evaluated_file(annotations: Path, results: Path, images: Path | None = None)
     truth = read_coco_json(str(annotations))
     detections = read_detections(results, truth, str(annotations))
     index = coco_index(truth, source=str(annotations))
-    evaluations = {kind: evaluate_coco(index, detections, kind) for kind in iou_types(detections)}
+    evaluations = {kind: evaluate_coco(index, detections, kind, maxDets=[100]) for kind in iou_types(detections)}
     paths = [str(images / image['file_name']) if images else '' for image in truth['images']]
     return Evaluated.of(truth, detections, evaluations, index.category_ids, index.image_ids, paths)
 

@@ -121,11 +121,12 @@ def mean_ap(label: np.ndarray, score: np.ndarray, right: np.ndarray, leave_out: 
     Args:
         label, score, right, leave_out: (D,) of the detections, whether they are right, and whether they count nowhere.
     """
-    order = np.argsort(-score, kind='stable')
-    order = order[~leave_out[order]]
+    order = np.flatnonzero(~leave_out)
+    order = order[np.lexsort((-score[order], label[order]))]
+    of_class = np.split(right[order], np.bincount(label[order], minlength=len(objects)).cumsum()[:-1])
     values = []
     for k in np.flatnonzero(objects):
-        hits = right[order[label[order] == k]].cumsum()
+        hits = of_class[k].cumsum()
         precision = hits / np.arange(1, len(hits) + 1)
         best = np.maximum.accumulate(precision[::-1])[::-1]
         places = np.searchsorted(hits / objects[k], np.linspace(0, 1, 101))
