@@ -3,7 +3,8 @@
 NNODES, NODE_RANK, MASTER_ADDR and PORT place the processes; one machine without PORT takes a free port. A training
 whose process ends goes on up to MAX_RESTARTS times from its last checkpoint. NUMA_BINDING=node keeps each process on
 the processors beside its GPU.
-PROCESSES counts GPUs. Where there is none it counts CPU processes, which share the cores.
+PROCESSES counts GPUs. Where there is none it counts CPU processes, which share the cores. With the word `check` in its
+place the script only reads its arguments: slurm_launch.sh asks this before it asks for machines.
 """
 import os
 import runpy
@@ -33,6 +34,8 @@ def check_arguments(script):
 
 def main():
     processes, *script = sys.argv[1:] or ['']
+    if processes == 'check':
+        return check_arguments(script)
     if not processes.isdigit() or int(processes) < 1:
         sys.exit(f'error: the number of GPUs (of processes, without a GPU) must be 1 or more, not {processes!r}')
     check_arguments(script)

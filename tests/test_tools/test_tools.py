@@ -147,6 +147,10 @@ def test_number_of_processes_is_checked(tmp_path):
 def test_slurm_scripts_ask_for_what_mmdetections_do(tmp_path, script, args, expected):
     (tmp_path / 'srun').write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / 'srun').chmod(0o755)
+    wrong = run(script, *args, cwd=tmp_path, fails=True, PATH=f'{tmp_path}:{os.environ["PATH"]}')
+    assert 'error: config a.py does not exist' in wrong and '--ntasks' not in wrong
+    for name in ('a.py', 'b.pth'):
+        (tmp_path / name).touch()
     text = run(script, *args, cwd=tmp_path, PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='16',
                SRUN_ARGS='--exclude=n1 --quiet')
     assert text.splitlines() == expected
@@ -161,6 +165,7 @@ def test_slurm_scripts_requeue_a_stopped_training(tmp_path, env, calls):
     (tmp_path / 'scontrol').write_text('#!/bin/sh\necho scontrol "$@"\n')
     for name in ('srun', 'scontrol'):
         (tmp_path / name).chmod(0o755)
+    (tmp_path / 'a.py').touch()
     text = run('slurm_train.sh', 'part', 'job', 'a.py', 'work', cwd=tmp_path, fails='REQUEUE' not in env,
                PATH=f'{tmp_path}:{os.environ["PATH"]}', **env)
     assert text.splitlines() == calls
