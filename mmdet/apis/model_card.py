@@ -8,7 +8,7 @@ from mmdet.checkpoints import saved_dataset_meta
 from mmdet.engine.config import innermost
 from mmdet.errors import UserError
 from mmdet.literals import literal_config
-from mmdet.report import Run
+from mmdet.report import Run, figure_name
 
 NO_FIGURES = {'step', 'time', 'data_time'}  # of a validation's line in scalars.json
 PARTS = dict(backbone='backbone', neck='neck', bbox_head='box head', mask_head='mask head')
@@ -106,10 +106,11 @@ def _accuracy(cfg: Mapping, meta: Mapping, run: Run) -> list[str]:
     others = []
     for name, value in found[step].items():
         text = '-' if value == -1 else f'{value:.3f}' if isinstance(value, float) else str(value)
-        if match := re.fullmatch(r'(.*)_(mAP\w*)', name):
-            tables.setdefault(match[1], {})[match[2]] = text
+        figure = figure_name(name)
+        if figure.group.endswith('AP'):
+            tables.setdefault(figure.group, {})[figure.item] = text
         else:
-            others.append([name, text])
+            others.append([figure.text, text])
     columns = list(dict.fromkeys(column for figures in tables.values() for column in figures))
     if tables:
         lines += [*_table(['', *columns], [[name, *(figures.get(column, '') for column in columns)]

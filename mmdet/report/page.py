@@ -6,10 +6,11 @@ from jinja2 import Environment
 
 from . import sections as parts
 from .evaluated import Evaluated
+from .figure_name import figure_name
 from .run import Run
 
 NAME = 'report.html'
-FIGURES = ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50', 'mAP', 'AP50', 'loss')  # the first to be seen
+FIRST_SEEN = ('AP', 'AP50', 'at 100', 'at 1000', 'val_loss')  # of each kind of figure
 
 
 def write_report(out: Path, runs: Sequence[Run] = (), evaluated: Evaluated | None = None, title: str = '',
@@ -55,8 +56,8 @@ def write_report(out: Path, runs: Sequence[Run] = (), evaluated: Evaluated | Non
 def last_figures(run: Run) -> list[tuple[str, str]]:
     """Names and values of the last validation that are worth to be seen first."""
     last = run.validations[-1] if run.validations else {}
-    return [(name, f'{value:.3f}') for wanted in FIGURES for name, value in last.items()
-            if name.rpartition('/')[2] == wanted and isinstance(value, float)]
+    names = {key: figure_name(key) for key, value in last.items() if isinstance(value, float)}
+    return [(name.text, f'{last[key]:.3f}') for key, name in names.items() if name.item in FIRST_SEEN]
 
 
 def _subtitle(run: Run | None, evaluated: Evaluated | None) -> str:

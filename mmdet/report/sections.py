@@ -8,6 +8,7 @@ import numpy as np
 from . import plots
 from .analysis import calibration, confusion, errors, ranked_pictures, thresholds
 from .evaluated import AREAS, Evaluated
+from .figure_name import figure_name
 from .matching import match
 from .pictures import side_by_side
 from .run import Run, differences
@@ -43,7 +44,7 @@ def training(run: Run) -> Section:
     losses = {name: _smooth(run.series(name), width) for name in run.keys}
     drawn = [plots.lines('Loss', {'loss': _smooth(run.series('loss'), width)}, 'iteration'),
              plots.lines('Parts of the loss', losses, 'iteration')]
-    held_out = {name.rpartition('/')[2]: run.series(name, 'validations') for name in run.metrics if 'loss' in name}
+    held_out = {name.removeprefix('val_'): run.series(name, 'validations') for name in run.metrics if _is_loss(name)}
     if held_out:
         drawn.append(plots.lines('Loss of the validations', held_out, 'validation after', markers=True))
     drawn += validations([run])
@@ -57,19 +58,20 @@ def training(run: Run) -> Section:
 def validations(runs: Sequence[Run]) -> list[str]:
     """A plot of each kind of AP over the validations; of several runs one line each of the mean AP."""
     if len(runs) > 1:
-        names = dict.fromkeys(name for run in runs for name in run.metrics if name.endswith('mAP'))
-        return [plots.lines(name, {run.name: run.series(name, 'validations') for run in runs}, 'validation after', True)
-                for name in names]
+        means = dict.fromkeys(key for run in runs for key in run.metrics if figure_name(key).item == 'AP')
+        return [plots.lines(_title(figure_name(key).text), {run.name: run.series(key, 'validations') for run in runs},
+                            'validation after', True) for key in means]
     run, drawn = runs[0], list[str]()
-    groups: dict[str, list[str]] = {}
-    for name in run.metrics:
-        if 'loss' not in name:
-            groups.setdefault(name.partition('_mAP')[0], []).append(name)
+    groups: dict[str, dict[str, str]] = {}
+    for key in run.metrics:
+        if not _is_loss(key):
+            name = figure_name(key)
+            groups.setdefault(name.group, {})[name.item] = key
     for group, of_group in groups.items():
-        series = {name.rpartition('/')[2]: run.series(name, 'validations') for name in of_group[:8]}
+        series = {item: run.series(key, 'validations') for item, key in list(of_group.items())[:8]}
         # COCO's -1: there are no such objects.
         series = {name: (steps, values) for name, (steps, values) in series.items() if (values >= 0).any()}
-        drawn.append(plots.lines(group, series, 'validation after', markers=True))
+        drawn.append(plots.lines(_title(group), series, 'validation after', markers=True))
     return drawn
 
 
@@ -154,7 +156,7 @@ def config(run: Run, source: str) -> Section:
 def comparison(runs: Sequence[Run]) -> Section:
     """Last figures of several runs, their curves, and where their configs differ."""
     names = list(dict.fromkeys(name for run in runs for name in run.metrics))
-    rows = [[name, *(_last(run, name) for run in runs)] for name in names]
+    rows = [[figure_name(name).text, *(_last(run, name) for run in runs)] for name in names]
     rows.append(['median seconds a step', *(_median(run.series('time')[1]) for run in runs)])
     section = Section('Comparison', plots=[plots.lines('Loss', {run.name: _smooth(run.series('loss'), max(
         len(run.steps) // 60, 1)) for run in runs}, 'iteration'), *validations(runs)],
@@ -165,6 +167,14 @@ def comparison(runs: Sequence[Run]) -> Section:
                    if key not in ('work_dir', 'resume', 'load_from')]
         section.tables.append(Table(['config', first.name, other.name], changed, left=True))
     return section
+
+
+def _is_loss(key: str) -> bool:
+    return key.startswith('val_loss')
+
+
+def _title(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _last(run: Run, name: str) -> str:

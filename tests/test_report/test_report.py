@@ -13,7 +13,7 @@ import pytest
 
 from mmdet.errors import UserError
 from mmdet.evaluation.result_file import evaluated_file
-from mmdet.report import EVALUATED, Evaluated, Run
+from mmdet.report import EVALUATED, Evaluated, Run, figure_name
 from mmdet.report.analysis import calibration, confusion, errors, mean_ap, ranked_pictures, thresholds
 from mmdet.report.matching import match
 from mmdet.report.page import write_report
@@ -185,6 +185,21 @@ def test_a_resumed_run_is_one(work_dir):
         Run.open(work_dir.parent)
 
 
+def test_names_of_figures():
+    for key, text, group, item in (
+            ('coco/bbox_mAP', 'box AP', 'box AP', 'AP'), ('coco/segm_mAP_75', 'mask AP75', 'mask AP', 'AP75'),
+            ('night/coco/bbox_mAP_s', 'night: box AP small', 'night: box AP', 'small'),
+            ('lvis/bbox_AP50', 'LVIS box AP50', 'LVIS box AP', 'AP50'),
+            ('lvis/segm_APr', 'LVIS mask AP rare', 'LVIS mask AP', 'rare'),
+            ('pascal_voc/AP50', 'VOC AP50', 'VOC AP', 'AP50'),
+            ('cityscapes/AP@50', 'Cityscapes mask AP50', 'Cityscapes mask AP', 'AP50'),
+            ('coco/segm_car_precision', 'mask AP of car', 'mask AP of each class', 'car'),
+            ('coco/segment_precision', 'box AP of segment', 'box AP of each class', 'segment'),
+            ('coco/AR_s@1000', 'AR small at 1000', 'AR of proposals', 'small at 1000'),
+            ('mine/speed', 'mine/speed', 'mine/speed', 'speed')):
+        assert tuple(figure_name(key)) == (text, group, item)
+
+
 def test_table_of_a_training(work_dir):
     rows = list(csv.DictReader(write_results(Run.open(work_dir)).open()))
     assert [row['epoch'] for row in rows] == ['1', '2'] and [row['train/loss'] for row in rows] == ['4.25', '']
@@ -212,7 +227,9 @@ def test_page(work_dir, tmp_path):
     page = write_report(work_dir, [Run.open(work_dir), Run.open(tmp_path / 'other <b>')], source='x = "<script>"')
     text = page.read_text()
     assert page.name == 'report.html' and not re.search(r'(src|href)="(?!data:|#)', text)
-    assert 'iteration 40, epoch 1' in text and '0.375' in text and 'x = &#34;&lt;script&gt;' in text
+    assert not re.search('m?AP_|coco/', text) and text.count('>Box AP<') == 3
+    assert '<b>0.625</b><span>box AP50</span>' in text
+    assert 'iteration 40, epoch 1' in text and 'x = &#34;&lt;script&gt;' in text
     assert html.unescape(text).count('other <b>') >= 3 and '<b>other' not in text
     ap = evaluated.precision['bbox'][..., :3, 0].mean()
     assert f'<td>all classes</td><td>{(~evaluated.gt_crowd).sum()}</td><td>{ap:.3f}</td>' in text

@@ -60,8 +60,8 @@ def test_publish(tiny, work_dir):
 
     card = file.with_suffix('.md').read_text()
     for line in ('| Detector | MaskRCNN |', '| Backbone | ResNet-18 with FPN |', '| Classes | 5: a, b, c, d, e |',
-                 '| Batch | 8 images (4 a process x 2 processes) |', '|  | mAP | mAP_s |', '| Iterations | 8 |',
-                 '| coco/bbox | 0.123 | - |', '| coco/segm | 0.111 |  |', 'Validation after epoch 2.'):
+                 '| Batch | 8 images (4 a process x 2 processes) |', '|  | AP | small |', '| Iterations | 8 |',
+                 '| box AP | 0.123 | - |', '| mask AP | 0.111 |  |', 'Validation after epoch 2.'):
         assert line in card, card
     assert 'backbone GN, neck GN' in card and '0.456' not in card and 'EMAHook' in card
 
