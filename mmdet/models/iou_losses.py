@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mmdet.ops import box_area
 from mmdet.registry import MODELS
-from mmdet.structures.boxes import box_area
 
 from .losses import weighted_mean
 

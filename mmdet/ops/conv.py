@@ -8,8 +8,10 @@ from torch.autograd.function import once_differentiable
 from mmdet.ops import conv_3x3
 from mmdet.ops.arguments import check_together
 from mmdet.ops.extension import KERNELS, fake
+from mmdet.ops.fold_norm import fold_norm
 from mmdet.ops.memory_format import in_vectors, to_vectors
 
+Norm = tuple[Tensor, Tensor, Tensor, Tensor, float]
 CHANNELS_AT_ONCE = 16  # of linear_rois' backward
 # A convolution over whole RoIs spares a copy, but without AVX-512 it takes 12 times as long as a matrix product.
 ROIS_AS_CONV = 'AVX512' in torch.backends.cpu.get_cpu_capability()
@@ -17,8 +19,8 @@ ROIS_AS_CONV = 'AVX512' in torch.backends.cpu.get_cpu_capability()
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[int, ...] = (1, 1),
            padding: tuple[int, ...] | str = (0, 0), dilation: tuple[int, ...] = (1, 1), groups: int = 1,
-           scale: Tensor | None = None, residual: Tensor | None = None, relu: bool = False) -> Tensor:
-    """torch.nn.functional.conv2d, whose weights may have a scale, with what often follows it.
+           norm: Norm | None = None, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+    """torch.nn.functional.conv2d with what often follows it.
 
     On CPUs with AVX2, large 3x3 convolutions of stride 1 in float32 run by our own kernel, forward and backward. It
     takes about half the time of PyTorch's, and its error is at most twice as large (docs/conv-kernels.md).
@@ -30,8 +32,8 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
         bias (Tensor or None): (Cout,).
         stride, padding, dilation (tuple): of height and width, in pixels; padding also 'same' or 'valid'.
         groups (int): of channels.
-        scale (Tensor or None): (Cout, 1, 1, 1), by which the weights are multiplied. The product is not kept until
-            backward, which makes it anew.
+        norm (tuple or None): scale, shift, mean and variance (Cout,) and eps of a batch norm by fixed statistics; it
+            becomes part of weights and bias. On CPUs these weights are not kept until backward, which makes them anew.
         residual (Tensor or None): (B, Cout, H', W'), added to the output.
         relu (bool): clamp at 0 after that.
 
@@ -41,10 +43,17 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
     Raises:
         RuntimeError: shapes, dtypes or devices that do not fit, as torch.nn.functional.conv2d says it.
     """
-    if KERNELS['bias_relu_', x.device.type] and x.dim() == 4 and (bias is not None or residual is not None or relu):
-        # One kernel for all that follows: PyTorch would add a bias in one of its own, too.
-        out = conv2d(x, weight, None, stride, padding, dilation, groups, scale)
-        return bias_relu(out, bias, residual, relu)
+    scale = None
+    if norm is not None and KERNELS['fold_norm', x.device.type]:
+        weight, bias = fold_norm(weight, bias, *norm)
+    elif norm is not None:
+        gamma, beta, mean, variance, eps = norm
+        scale = gamma * torch.rsqrt(variance + eps)
+        bias = beta - (mean if bias is None else mean - bias) * scale
+        scale = scale.view(-1, 1, 1, 1)
+    # One kernel for all that follows: PyTorch would add a bias in one of its own, too.
+    joins = KERNELS['bias_relu_', x.device.type] and x.dim() == 4 and (bias is not None or residual is not None or relu)
+    bias, shift = (None, bias) if joins else (bias, None)
     own = False  # decided in the body: a function for it would make the training step one call deeper
     if conv_3x3.SERVES and x.dim() == 4 and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) \
             and padding in ((0, 0), (1, 1)) and groups == 1 and x.device.type == weight.device.type == 'cpu' \
@@ -69,6 +78,8 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
                 out = out.contiguous()
         else:
             out = F.conv2d(x, weight, bias, *options)  # type: ignore[arg-type]  # padding may be a str
+    if joins:
+        return bias_relu(out, shift, residual, relu)
     out = out if residual is None else out.add_(residual)
     return out.relu_() if relu else out
 

@@ -1,5 +1,6 @@
+from mmdet.ops import box_area, box_iou, clip_boxes, to_rois
+
 from .batch import BatchMasks, GroundTruth, Proposals, pack_image_sizes, packed_lists
-from .boxes import box_area, box_iou, clip_boxes, to_rois
 from .det_data_sample import DetDataSample, OptSampleList, SampleList
 from .merge import merge_instances
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .boxes import box_area, box_iou
+from mmdet.ops import box_area, box_iou
 
 __path__: list[str] = []  # mmdetection's is a package, whose modules mmdet/import_paths.py finds
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from pairwise import pairwise
 
-from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder, MaxIoUAssigner, RandomSampler, matching
+from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder, MaxIoUAssigner, RandomSampler
 from mmdet.models.task_modules.matching import BACKGROUND, IGNORED
 from mmdet.structures import GroundTruth
 
@@ -78,7 +78,7 @@ def slow_assign(boxes, gt, valid, ignored, rule):
 @pytest.mark.parametrize('low_quality, ignore, of_candidates, chunk',
                          pairwise([False, True], [-1, 0.5], [True, False], [1 << 24, 1]))
 def test_assigner_equals_the_rules_in_loops(monkeypatch, low_quality, ignore, of_candidates, chunk):
-    monkeypatch.setattr(matching, 'MAX_OVERLAPS', chunk)
+    monkeypatch.setattr('mmdet.ops.boxes.MAX_OVERLAPS', chunk)
     g = torch.Generator().manual_seed(1)
     rule = dict(pos_iou_thr=0.5, neg_iou_thr=0.3, min_pos_iou=0.2, match_low_quality=low_quality, ignore_iof_thr=ignore,
                 ignore_wrt_candidates=of_candidates)

@@ -33,7 +33,7 @@ PARTS = {'task_modules/matching': 'assigning, sampling', 'task_modules/samplers'
          'models/necks': 'neck', 'models/dense_heads': 'RPN', 'models/roi_heads': 'RoI heads',
          'engine/cuda_graph': 'into and out of the graph', 'models/data_preprocessor': 'preparing the batch',
          'torch/optim': 'optimizer'}
-CUDA_ONLY = 'bias_relu_', 'group_norm', 'nms_segments', 'scaled_sum'  # kernels that are asked for by name
+CUDA_ONLY = 'bias_relu_', 'fold_norm', 'group_norm', 'match_boxes', 'nms_segments', 'scaled_sum'  # asked for by name
 
 IN_GRAPH = 'graph', ''
 

@@ -1,5 +1,4 @@
 """The norm seam `conv_norm`, which runs a convolution and its norm, and ConvModule, which holds such a pair."""
-import torch
 from mmengine.model import constant_init, kaiming_init
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -33,8 +32,8 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module | None, residual: Tens
     """
     told = {} if rows is None or not getattr(norm, 'takes_rows', False) else dict(rows=rows)
     if can_fuse(conv, norm):
-        scale, bias = (None, conv.bias) if norm is None else fused(conv, norm)
-        return conv2d(x, conv.weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups, scale, residual,
+        fixed = None if norm is None else (norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
+        return conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups, fixed, residual,
                       relu)
     if norm is None:
         y = conv(x)
@@ -61,13 +60,6 @@ def can_fuse(conv: nn.Module, norm: nn.Module | None) -> bool:
             and not (conv._forward_hooks or conv._forward_pre_hooks)
             and (norm is None or isinstance(norm, _BatchNorm) and not norm.training and norm.track_running_stats
                  and norm.affine and not (norm._forward_hooks or norm._forward_pre_hooks)))
-
-
-def fused(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Of norm(conv(x)) as one convolution: the scale of conv's weights, (Cout, 1, 1, 1), and the bias, (Cout,)."""
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
-    return scale.view(-1, 1, 1, 1), norm.bias - mean * scale
 
 
 class ConvModule(nn.Module):

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mmdet.ops import match_boxes
+from mmdet.ops.boxes import BACKGROUND, IGNORED
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import GroundTruth
-from mmdet.structures.boxes import box_iou
 
-BACKGROUND, IGNORED = -1, -2
-# IoUs held at a time: 2^24 float32 are 64 MiB, whatever the number of objects.
-MAX_OVERLAPS = 1 << 24
+__all__ = ['BACKGROUND', 'IGNORED', 'MaxIoUAssigner', 'RandomSampler', 'Sample']
 
 
 @TASK_UTILS.register_module()
@@ -54,49 +53,9 @@ class MaxIoUAssigner:
             gt: GroundTruth.
             valid: bool (B, N); False rows are IGNORED and claim nothing.
         """
-        left_out = self._left_out(boxes, gt.ignored, valid)
-        num_objects = gt.boxes.shape[1]
-        step = max(1, MAX_OVERLAPS // (len(gt.boxes) * max(boxes.shape[1], 1)))
-
-        def overlaps(start):
-            part = slice(start, start + step)
-            iou = box_iou(gt.boxes[:, part], boxes)
-            return iou.masked_fill_(~gt.valid[:, part, None] | left_out[:, None], -1)
-
-        best_iou = boxes.new_zeros(len(gt.boxes), boxes.shape[1])
-        best_object = torch.zeros_like(best_iou, dtype=torch.long)
-        claims = []
-        for start in range(0, num_objects, step):
-            iou = overlaps(start)
-            value, index = iou.max(dim=1)
-            better = value > best_iou
-            best_iou = torch.where(better, value, best_iou)
-            best_object = torch.where(better, index + start, best_object)
-            claims.append(iou.max(dim=2))
-
-        low, high = self.neg_iou_range
-        matched = torch.where((best_iou >= low) & (best_iou < high), BACKGROUND, IGNORED)
-        matched = torch.where(best_iou >= self.pos_iou_thr, best_object, matched)
-        if self.match_low_quality:
-            for start, (claimed_iou, first) in zip(range(0, num_objects, step), claims):
-                iou = iou if step >= num_objects else overlaps(start)
-                hit = (iou == claimed_iou[..., None]) if self.gt_max_assign_all else torch.zeros_like(iou).scatter_(
-                    2, first[..., None], 1).bool()
-                hit &= (claimed_iou >= max(self.min_pos_iou, 0))[..., None]
-                order = torch.arange(start + 1, start + 1 + iou.shape[1], device=iou.device)[:, None]
-                last = (hit * order).amax(dim=1)
-                matched = torch.where(last > 0, last - 1, matched)
-        return matched.masked_fill(left_out, IGNORED)
-
-    def _left_out(self, boxes, ignored, valid):
-        left_out = boxes.new_zeros(len(ignored), boxes.shape[1], dtype=torch.bool) if valid is None else ~valid
-        if self.ignore_iof_thr > 0:
-            if self.ignore_wrt_candidates:
-                iof = box_iou(boxes, ignored, mode='iof')
-            else:
-                iof = box_iou(ignored, boxes, mode='iof').transpose(1, 2)
-            left_out = left_out | (iof.amax(dim=2) > self.ignore_iof_thr)
-        return left_out
+        return match_boxes(boxes, gt.boxes, gt.valid, gt.ignored, valid, self.pos_iou_thr, self.neg_iou_range,
+                           self.min_pos_iou, self.match_low_quality, self.gt_max_assign_all, self.ignore_iof_thr,
+                           self.ignore_wrt_candidates)
 
 
 class Sample(NamedTuple):

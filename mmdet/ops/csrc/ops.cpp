@@ -18,6 +18,14 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
   // gradient, which is other's too, and the bias's.
   m.def("bias_relu_(Tensor(a!) x, Tensor? bias, Tensor? other, bool relu) -> ()");
   m.def("bias_relu_backward(Tensor grad, Tensor? out, bool wants_bias) -> (Tensor, Tensor)");
+  // weight (Cout, ...) and, of each channel, what is known of a batch norm by fixed statistics behind the convolution
+  // -> the weights of both in `dtype`, and their bias; backward returns the gradients of weight, gamma and conv_bias.
+  m.def(
+      "fold_norm(Tensor weight, Tensor? conv_bias, Tensor gamma, Tensor beta, Tensor mean, Tensor variance, float eps, "
+      "ScalarType dtype) -> (Tensor, Tensor)");
+  m.def(
+      "fold_norm_backward(Tensor grad, Tensor grad_bias, Tensor weight, Tensor? conv_bias, Tensor gamma, Tensor mean, "
+      "Tensor variance, float eps) -> (Tensor, Tensor, Tensor)");
   // x (B, C, H, W) -> x normalized, and of each group its mean and 1 / sqrt(variance + eps) (B, G); backward returns
   // x's gradient and, of each image and channel, (B, 2, C), the sums that are the gradients of bias and weight.
   m.def(
@@ -25,6 +33,12 @@ STABLE_TORCH_LIBRARY(mmdet, m) {
   m.def(
       "group_norm_backward(Tensor grad, Tensor x, Tensor weight, Tensor bias, Tensor means, Tensor scales, bool relu) "
       "-> (Tensor, Tensor)");
+  // boxes (1 or B, N, 4), objects (B, G, 4), ignored (B, I, 4) float32, is_object (B, G), valid (B, N) bool -> int64
+  // (B, N): the object of each box, -1 or -2. positive, least: overlaps of positives and of claims; background is from
+  // low to high; most_ignored: of a box's area, or of the ignored one's. On CUDA.
+  m.def(
+      "match_boxes(Tensor boxes, Tensor objects, Tensor is_object, Tensor ignored, Tensor? valid, float positive, "
+      "float low, float high, float least, bool low_quality, bool all_best, float most_ignored, bool of_box) -> Tensor");
   m.def(
       "crop_masks(Tensor pixels, Tensor windows, Tensor starts, Tensor rois, Tensor index, int size, int height, "
       "int width) -> Tensor");

@@ -233,6 +233,11 @@ inline double atomicAdd(double* target, double value) {
 inline unsigned long long atomicAdd(unsigned long long* target, unsigned long long value) {
   return cuda_on_cpu::add(target, value);
 }
+inline unsigned long long atomicMax(unsigned long long* target, unsigned long long value) {
+  const unsigned long long old = *target;
+  *target = std::max(old, value);
+  return old;
+}
 inline void atomicAdd(float4* target, float4 value) {
   if (reinterpret_cast<uintptr_t>(target) % sizeof(float4) != 0) {
     cuda_on_cpu::fail("four floats are not aligned");

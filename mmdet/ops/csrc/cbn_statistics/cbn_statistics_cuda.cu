@@ -1,36 +1,13 @@
 // Statistics of Cross-Iteration BN on CUDA: a block for each channel.
 #include <torch/csrc/stable/library.h>
 
-#include "../cuda_launch.h"
+#include "../block_sum.cuh"
 #include "arguments.h"
 
 namespace mmdet {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarp = 32;
-
-// Sums of a over the block and of b, in the first thread.
-template <typename T>
-__device__ void sum_over_block(T& a, T& b) {
-  __shared__ T partial[2][kThreads / kWarp];
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    a += __shfl_down_sync(0xffffffffu, a, step);
-    b += __shfl_down_sync(0xffffffffu, b, step);
-  }
-  __syncthreads();  // the last sums have been read
-  if (threadIdx.x % kWarp == 0) {
-    partial[0][threadIdx.x / kWarp] = a;
-    partial[1][threadIdx.x / kWarp] = b;
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    for (int warp = 1; warp < kThreads / kWarp; ++warp) {
-      a += partial[0][warp];
-      b += partial[1][warp];
-    }
-  }
-}
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) channel_statistics(const Ring<T> ring, T* means, T* vars) {
@@ -43,28 +20,28 @@ __global__ void __launch_bounds__(kThreads) channel_statistics(const Ring<T> rin
     const int64_t slot = ring.slot(entry), at = slot * ring.channels + channel;
     const T* patch = ring.patch + (slot * ring.groups + group) * n;
     const T* slope = ring.slope + at * n;
-    T mean = 0, var = 0;
+    T sums[2] = {};  // mean and variance
     for (int64_t i = threadIdx.x; i < n; i += kThreads) {
-      mean += patch[i] * weight[i];
-      var += slope[i] * weight[i];
+      sums[0] += patch[i] * weight[i];
+      sums[1] += slope[i] * weight[i];
     }
-    sum_over_block(mean, var);
+    sum_over_block<kThreads>(sums);
     if (threadIdx.x == 0) {
-      mixture.add_stored(ring, at, mean + bias, var);
+      mixture.add_stored(ring, at, sums[0] + bias, sums[1]);
     }
   }
   const T* new_patch = ring.new_patch + group * n;
   const T* new_slope = ring.new_slope + channel * n;
   T* slope = ring.slope + (ring.slot(ring.count) * ring.channels + channel) * n;  // each thread has read what it writes
-  T mean = 0, var = 0;
+  T sums[2] = {};  // mean and variance
   for (int64_t i = threadIdx.x; i < n; i += kThreads) {
     slope[i] = new_slope[i];
-    mean += new_patch[i] * weight[i];
-    var += new_slope[i] * weight[i];
+    sums[0] += new_patch[i] * weight[i];
+    sums[1] += new_slope[i] * weight[i];
   }
-  sum_over_block(mean, var);
+  sum_over_block<kThreads>(sums);
   if (threadIdx.x == 0) {
-    store(ring, channel, mean + bias, var);
+    store(ring, channel, sums[0] + bias, sums[1]);
     means[channel] = mixture.mean;
     vars[channel] = mixture.variance();
   }
