@@ -159,7 +159,8 @@ def test_backbones(tmp_path, depth, gn, classifier):
     files = Files()
     files.backbone(depth, gn, '')
     path = tmp_path / 'R.pkl'
-    blobs = {**files.blobs, f'{classifier}_w': np.zeros((1000, 32 * STEM), 'f4'), f'{classifier}_b': np.zeros(1000, 'f4')}
+    blobs = {**files.blobs, f'{classifier}_w': np.zeros((1000, 32 * STEM), 'f4'),
+             f'{classifier}_b': np.zeros(1000, 'f4')}
     path.write_bytes(python2_pickle.dumps(blobs if gn else dict(blobs=blobs)))
     import mmdet.engine  # noqa: F401  its PretrainedInit
     norm = GN if gn else dict(type='BN')
