@@ -45,8 +45,8 @@ ANYWHERE = {
 # What the Runner builds from a dict, or from None; an evaluator also from a list.
 PARTS: dict[str, tuple[type, ...]] = {
     **{f'{name}_{part}': (dict,) for name in ('train', 'val', 'test') for part in ('cfg', 'dataloader')},
-    **dict.fromkeys(('optim_wrapper', 'default_hooks', 'env_cfg', 'randomness', 'visualizer', 'log_processor'),
-                    (dict,)),
+    **dict.fromkeys(('optim_wrapper', 'default_hooks', 'env_cfg', 'randomness', 'visualizer', 'log_processor',
+                     'model_wrapper_cfg'), (dict,)),
     **dict.fromkeys(('val_evaluator', 'test_evaluator', 'param_scheduler'), (dict, list, tuple)),
     **dict.fromkeys(('custom_hooks', 'vis_backends'), (list, tuple)),
 }
