@@ -16,12 +16,20 @@ except ImportError:  # Windows
 TABLED = re.compile(r'.+(_mAP_\w+|_AP[\dsmlrcf]+|_precision)')  # figures that stand in a table above the line
 
 
+MEANS = '.*(loss|time|data_time|grad_norm|left_out).*'  # figures of which a line tells the mean over its steps
+
+
 @LOG_PROCESSORS.register_module()
 class LogProcessor(_LogProcessor):
     """mmengine's, which here logs the ETA as JSON, and without a GPU the most memory the process held so far, MB.
 
-    The line of a validation does not repeat what its table says; the JSON has all figures.
+    The line of a validation does not repeat what its table says; the JSON has all figures. Of what is left out the mean
+    is told: the last step would hide the others.
     """
+
+    def __init__(self, window_size: int = 10, by_epoch: bool = True, custom_cfg: list[dict] | None = None,
+                 num_digits: int = 4, log_with_hierarchy: bool = False, mean_pattern: str = MEANS):
+        super().__init__(window_size, by_epoch, custom_cfg, num_digits, log_with_hierarchy, mean_pattern)
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         tag, text = super().get_log_after_iter(runner, batch_idx, mode)

@@ -1,15 +1,19 @@
 """A mask head of fewer rows than there may be positives: what it learns, and what it tells of the others."""
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mask_rcnn import build, data, total
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
 from scene import small_scene
 
 sys.path.append(str(Path(__file__).parents[1] / 'peer'))
 from cases import model_config  # noqa: E402
 
+from mmdet.engine.log_processor import LogProcessor  # noqa: E402
 from mmdet.models.roi_heads import standard_roi_head  # noqa: E402
 from mmdet.ops import select_rois  # noqa: E402
 from mmdet.ops.roi_align import _draw  # noqa: E402
@@ -99,8 +103,17 @@ def test_too_little_of_it_has_the_same_mean_and_tells_what_it_left_out(monkeypat
         assert values.std() > 0.005 and abs(values.mean() - expected) < 4 * values.std() / 80 ** 0.5
         counts = {float(value) for value in left_out}
         assert len(counts) == 1 and counts.pop() > 10
-    _, logged = model.parse_losses(dict(loss_mask=torch.tensor(1.), masks_left_out=left_out[0]))
-    assert logged['loss'] == 1 and logged['masks_left_out'] == left_out[0]
+
+
+def test_the_log_tells_the_mean_of_what_was_left_out():
+    hub = MessageHub('capacity')
+    for left_out in (12., 0.):
+        of_step = {'loss_mask': torch.tensor(1.), 's0.masks_left_out': torch.tensor(left_out)}
+        _, logged = BaseModel.parse_losses(None, of_step)
+        for name, value in logged.items():
+            hub.update_scalar(f'train/{name}', value)
+    told = LogProcessor(window_size=2)._collect_scalars([], SimpleNamespace(message_hub=hub), 'train')
+    assert told['loss'] == 1 and told['s0.masks_left_out'] == 6
 
 
 def test_each_is_as_likely():
