@@ -2,7 +2,7 @@
 
 mmdetection's options. --task inference times the model on pictures of the test data, one at a time, without the time
 of loading them; --task dataloader times what a loader with its workers gives; --task dataset one process without a
-loader. tools/benchmark.py compares with other frameworks.
+loader. Of several processes the first tells its figures. tools/benchmark.py compares with other frameworks.
 """
 import argparse
 import itertools
@@ -62,6 +62,7 @@ def main():
     args = parse_args()
 
     import torch
+    from mmengine.dist import get_dist_info
     from timing import machine, most_memory
 
     from mmdet.apis import init_detector
@@ -88,7 +89,9 @@ def main():
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
-    print(machine())
+    rank, processes = get_dist_info()
+    told = print if rank == 0 else lambda text: None
+    told(machine())
     rates = []
     for _ in range(args.repeat_num):
         if args.task == 'inference':
@@ -97,12 +100,13 @@ def main():
             items, work = itertools.repeat(iter(loader), len(loader)), next
         else:
             items, work = range(len(loader.dataset)), loader.dataset.__getitem__
-        rates.append(measure(items, work, unit, args))
+        rates.append(measure(items, work, unit, args, told))
     mean = sum(rates) / len(rates)
-    print(f'overall: {mean:.2f} {unit}/s, {1e3 / mean:.2f} ms/{unit}' +
-          f', in {len(rates)} times {min(rates):.2f} to {max(rates):.2f} {unit}/s' * (len(rates) > 1) +
-          f', a batch has {loader.batch_sampler.batch_size} pictures' * (unit == 'batch') +
-          f'; peak memory of this process {most_memory(device_type()):.0f} MiB')
+    told(f'overall: {mean:.2f} {unit}/s, {1e3 / mean:.2f} ms/{unit}' +
+         f', in {len(rates)} times {min(rates):.2f} to {max(rates):.2f} {unit}/s' * (len(rates) > 1) +
+         f', a batch has {loader.batch_sampler.batch_size} pictures' * (unit == 'batch') +
+         f'; {processes} processes, this is the first of them' * (processes > 1) +
+         f'; peak memory of this process {most_memory(device_type()):.0f} MiB')
 
 
 if __name__ == '__main__':
