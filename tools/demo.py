@@ -3,8 +3,6 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
-
 from mmdet.command_line import add_config_options, plain_errors
 
 CONFIG = Path(__file__).parents[1] / 'configs/demo/mask-rcnn_demo.py'
@@ -15,10 +13,12 @@ ENLARGE = 3  # the images are small: enlarged, their labels cover less of them
 def draw(model, dataset, folder):
     """Write pictures of the first images of `dataset`, truth on the left and predictions on the right."""
     import cv2
+    import numpy as np
     import torch
     from mmengine.dataset import pseudo_collate
 
     from mmdet.visualization import DetLocalVisualizer
+    model.eval()
     visualizer = DetLocalVisualizer()
     visualizer.dataset_meta = dataset.metainfo
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def draw(model, dataset, folder):
         for instances in (sample.gt_instances, sample.pred_instances):
             masks = instances.pop('masks')
             masks = masks.to_tensor(torch.float32, 'cpu')
-            masks = torch.nn.functional.interpolate(masks[None], scale_factor=ENLARGE, mode='bilinear')[0]
+            masks = torch.nn.functional.interpolate(masks[:, None], scale_factor=ENLARGE, mode='bilinear')[:, 0]
             instances.masks = masks > 0.5
             instances.bboxes *= ENLARGE
         image = cv2.imread(sample.img_path)[..., ::-1]
@@ -48,26 +48,26 @@ def main():
 
     from mmdet.engine import Runner
     from mmdet.engine.config import read_config
+    from mmdet.report import Run
     from mmdet.utils import register_all_modules
     cfg = read_config(str(CONFIG), args.cfg_options)
     cfg.work_dir, cfg.resume = str(args.work_dir), args.resume
     register_all_modules()
 
     start = time.monotonic()
-    Runner.from_cfg(cfg).train()
-    minutes = (time.monotonic() - start) / 60
-
-    cfg.load_from, cfg.resume = (args.work_dir / 'last_checkpoint').read_text(), False
     runner = Runner.from_cfg(cfg)
-    metrics = runner.test()
-    draw(runner.model, runner.test_dataloader.dataset, args.work_dir / 'pictures')
+    runner.train()
+    minutes = (time.monotonic() - start) / 60
+    dataset = runner.val_dataloader.dataset
+    draw(runner.model, dataset, args.work_dir / 'pictures')
+    metrics = Run.open(args.work_dir).validations[-1]
 
     rows = [['', 'AP', 'AP50', 'AP75']]
     for name, metric in (('box', 'bbox'), ('mask', 'segm')):
         rows.append([name] + [f'{metrics[f"coco/{metric}_{key}"]:.3f}' for key in ('mAP', 'mAP_50', 'mAP_75')])
-    print(f'\nTrained in {minutes:.1f} minutes. On {len(runner.test_dataloader.dataset)} images it has never seen:')
+    print(f'\nTrained in {minutes:.1f} minutes. On {len(dataset)} images it has never seen:')
     print(AsciiTable(rows).table)
-    print(f'Checkpoint: {cfg.load_from}')
+    print(f'Checkpoint: {(args.work_dir / "last_checkpoint").read_text()}')
     print(f'Pictures, ground truth left and predictions right: {args.work_dir / "pictures"}')
     print(f'The report of the training: {args.work_dir / "report.html"}')
 

@@ -17,6 +17,8 @@ class ReportHook(Hook):
     What the last validation found is kept beside it, so that tools/report.py can make the page anew.
     """
     priority = 'LOW'  # after the logger, whose lines are drawn
+    path: Path | None = None  # of the report, once it is written
+    iteration = -1  # that it tells of
 
     def before_val(self, runner: Runner) -> None:
         for metric in self._metrics(runner):
@@ -30,15 +32,16 @@ class ReportHook(Hook):
             return
         if evaluated is not None:
             evaluated.save(Path(runner.work_dir, EVALUATED))
-        path = self._write(runner)
-        if path:
-            runner.logger.info(f'Losses, AP and pictures so far: {path}')
+        self._write(runner)
+        if self.path:
+            runner.logger.info(f'Losses, AP and pictures so far: {self.path}')
 
     def after_train(self, runner: Runner) -> None:
         if is_main_process():
-            path = self._write(runner)
-            if path:
-                runner.logger.info(f'The report of this training: {path}')
+            if self.iteration != runner.iter:
+                self._write(runner)
+            if self.path:
+                runner.logger.info(f'The report of this training: {self.path}')
 
     @staticmethod
     def _metrics(runner: Runner) -> list[Any]:
@@ -46,8 +49,7 @@ class ReportHook(Hook):
         return [metric for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ())
                 if hasattr(metric, 'keep_evaluated')]
 
-    @staticmethod
-    def _write(runner: Runner) -> Path | None:
+    def _write(self, runner: Runner) -> None:
         from mmdet.report.page import write_report
         from mmdet.report.results_csv import write_results
         try:
@@ -55,7 +57,7 @@ class ReportHook(Hook):
             source = path.read_text(encoding='utf-8') if path.is_file() else ''
             run = Run.open(Path(runner.work_dir))
             write_results(run)
-            return write_report(run.folder, [run], source=source)
+            self.path, self.iteration = write_report(run.folder, [run], source=source), runner.iter
         except Exception as error:  # a training does not end for want of a picture of it
+            self.path = None
             runner.logger.warning(f'the report cannot be written: {type(error).__name__}: {error}')
-            return None
