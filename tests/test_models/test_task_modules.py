@@ -1,9 +1,19 @@
+import inspect
+
 import pytest
 import torch
+from each import each
 from pairwise import pairwise
 
-from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder, MaxIoUAssigner, RandomSampler
+from mmdet.models.task_modules import (
+    AnchorGenerator,
+    DeltaXYWHBBoxCoder,
+    LegacyDeltaXYWHBBoxCoder,
+    MaxIoUAssigner,
+    RandomSampler,
+)
 from mmdet.models.task_modules.matching import BACKGROUND, IGNORED
+from mmdet.models.task_modules.samplers import IoUBalancedNegSampler, OHEMSampler
 from mmdet.structures import GroundTruth
 
 
@@ -48,6 +58,24 @@ def test_coder_by_hand():
 
 def test_padding_encodes_to_finite_numbers():
     assert DeltaXYWHBBoxCoder().encode(torch.zeros(1, 4), torch.zeros(1, 4)).isfinite().all()
+
+
+DEFAULTS = {  # mmdetection 3.3's
+    MaxIoUAssigner: dict(min_pos_iou=0, gt_max_assign_all=True, ignore_iof_thr=-1, ignore_wrt_candidates=True,
+                         match_low_quality=True, gpu_assign_thr=-1),
+    RandomSampler: dict(neg_pos_ub=-1, add_gt_as_proposals=True),
+    OHEMSampler: dict(neg_pos_ub=-1, add_gt_as_proposals=True, loss_key='loss_cls'),
+    IoUBalancedNegSampler: dict(floor_thr=-1, floor_fraction=0, num_bins=3),
+    DeltaXYWHBBoxCoder: dict(target_means=(0,) * 4, target_stds=(1,) * 4, clip_border=True, add_ctr_clamp=False,
+                             ctr_clamp=32),
+    LegacyDeltaXYWHBBoxCoder: dict(target_means=(0,) * 4, target_stds=(1,) * 4),
+    AnchorGenerator: dict(center_offset=0)}
+
+
+@each('cls, defaults', DEFAULTS.items())
+def test_options_that_are_not_given_are_mmdetections(cls, defaults):
+    ours = inspect.signature(cls).parameters
+    assert {name: ours[name].default for name in defaults} == defaults
 
 
 def slow_assign(boxes, gt, valid, ignored, rule):
@@ -123,8 +151,9 @@ def test_sampler_keeps_the_budget_and_the_kinds():
 def test_sampler_bound_on_negatives():
     matched = torch.full((2, 50), BACKGROUND)
     matched[0, :3] = 0
-    sample = RandomSampler(num=40, pos_fraction=0.5, neg_pos_ub=2)(matched)
-    assert sample.valid.sum(1).tolist() == [3 + 6, 2]
+    for bound, negatives in ((2, [6, 2]), (0.7, [2, 0]), (0, [0, 0])):
+        sample = RandomSampler(num=40, pos_fraction=0.5, neg_pos_ub=bound)(matched)
+        assert sample.valid.sum(1).tolist() == [3 + negatives[0], negatives[1]]
 
 
 def test_sampler_is_uniform():

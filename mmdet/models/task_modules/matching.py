@@ -106,6 +106,6 @@ class RandomSampler:
         positive, valid = key >= 2, key >= 0
         if self.neg_pos_ub >= 0:
             num_positive = positive.sum(dim=1, keepdim=True)
-            last = num_positive + self.neg_pos_ub * num_positive.clamp(min=1)
+            last = num_positive + (self.neg_pos_ub * num_positive.clamp(min=1)).long()
             valid = valid & (torch.arange(num, device=key.device) < last)
         return Sample(index, positive, valid, min(max_positive, num))
