@@ -115,6 +115,19 @@ def test_no_objects_at_all(tiny, log):
         CocoDataset(**tiny.config(filter_cfg=dict(filter_empty_gt=True)))
 
 
+def test_is_read_once(tiny, monkeypatch):
+    """When the data set is made, or when it is first asked."""
+    reads, read = [], CocoDataset._read_images
+    monkeypatch.setattr(CocoDataset, '_read_images', lambda self: reads.append(1) or read(self))
+    for lazy in (False, True):
+        reads.clear()
+        dataset = CocoDataset(**tiny.config(lazy_init=lazy))
+        assert len(reads) == (not lazy)
+        assert len(dataset) == len([dataset.get_data_info(i) for i in range(4)])
+        dataset.full_init()
+        assert len(reads) == 1
+
+
 def test_subset(tiny):
     dataset = CocoDataset(**tiny.config(serialize_data=True))
     ids = lambda data: [data.get_data_info(i)['img_id'] for i in range(len(data))]  # noqa: E731

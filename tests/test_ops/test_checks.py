@@ -118,6 +118,14 @@ def test_conv2d_refuses_as_pytorch_does(options):
     assert str(ours.value) == str(theirs.value)
 
 
+def test_options_that_are_not_given_are_pytorchs():
+    theirs = inspect.signature(torch.nn.Conv2d).parameters
+    for function in (ops.conv2d, ops.conv2d_weight_grad, ops.deform_conv2d, ops.mean_patch, ops.variance_slope):
+        ours = inspect.signature(function).parameters
+        assert all(ours[name].default == (theirs[name].default,) * 2 for name in ('stride', 'padding', 'dilation'))
+        assert 'groups' not in ours or ours['groups'].default == theirs['groups'].default
+
+
 def test_strided_arguments_are_read_in_their_order():
     values = torch.randn(4, 3)
     expected = ops.scaled_sum(FEATURES, FEATURES, *values.T.contiguous())

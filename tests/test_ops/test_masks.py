@@ -55,6 +55,9 @@ def test_crop_nothing(served_by, device):
     none = torch.zeros(0, 4, dtype=torch.int64, device=device)
     result = crop_masks(torch.zeros(0, dtype=torch.uint8, device=device), none, none.float(), none[:, 0], 28, 10, 10)
     assert result.shape == (0, 28, 28)
+    window, box, first = none.new_zeros(1, 4), torch.ones(1, 4, device=device), none.new_zeros(1)
+    for size in ((0, 10), (10, 0)):  # images without pixels
+        assert not crop_masks(window.new_zeros(0, dtype=torch.uint8), window, box, first, 7, *size).any()
 
 
 def test_crop_opcheck(extension, device):

@@ -7,6 +7,7 @@ import torchvision
 from no_waits import no_waits
 
 from mmdet.ops import batched_nms, nms, nms_images
+from mmdet.ops.soft_nms import soft_nms
 
 
 def random_boxes(*shape, extent=100.0, seed=0):
@@ -54,6 +55,25 @@ def test_overlap_just_at_the_threshold_stays(served_by, device):
     assert nms(boxes[:2], scores[:2], 0.49).tolist() == [0]
     assert nms(boxes[::2], scores[::2], 1 / 3).tolist() in ([0, 1], [0])  # 1/3 has no float
     assert nms(boxes[:1].repeat(3, 1), scores[:3], 1.0).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize('method', ['linear', 'gaussian', 'naive'])
+def test_soft_nms_equals_loops(method):
+    boxes, scores, groups = random_boxes(40, extent=30.0), random_scores(40), torch.arange(40) % 2
+    ious = torchvision.ops.box_iou(boxes.double(), boxes.double()).tolist()
+    for max_keep in (0, 5, 40):
+        left, expected = dict(enumerate(scores.tolist())), []
+        while left and len(expected) < max_keep:
+            best = max(left, key=left.get)
+            expected.append((best, left.pop(best)))
+            for i in left:
+                iou = ious[best][i] if groups[i] == groups[best] else 0
+                left[i] *= (math.exp(-iou ** 2 / 0.4) if method == 'gaussian' else 1 if iou < 0.2 else
+                            1 - iou if method == 'linear' else 0)
+            left = {i: score for i, score in left.items() if score >= 0.1}
+        kept, lowered = soft_nms(boxes, scores, groups, max_keep, 0.2, 0.4, 0.1, method)
+        assert kept.tolist() == [i for i, _ in expected]
+        assert lowered.tolist() == pytest.approx([score for _, score in expected], rel=1e-5)
 
 
 def test_20000_boxes(served_by, device):

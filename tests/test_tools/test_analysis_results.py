@@ -74,6 +74,15 @@ def test_coco_error_analysis(files):
     assert len(list((files / 'errors/bbox').glob('*.png'))) == 5 * 4
 
 
+def test_errors_are_of_the_best_100_of_a_picture():
+    truth = dict(images=[dict(id=1, height=99, width=99)], categories=[dict(id=1, name='a')], annotations=[
+        dict(id=1, image_id=1, category_id=1, bbox=[0, 0, 50, 50], area=2500, iscrowd=0)])
+    found = [dict(image_id=1, category_id=1, bbox=[60, 60, 9, 9], score=.9)] * 100
+    found.append(dict(found[0], bbox=[0, 0, 50, 50], score=.1))
+    assert not error_precisions(truth, found, 'bbox')[:5].any()
+    assert error_precisions(truth, found[1:], 'bbox')[:5, 0, 0, 0].tolist() == [.01] * 5
+
+
 def test_confusion_matrix(files):
     run('analysis/confusion_matrix.py', 'config.py', 'found.pkl', 'confused', '--score-thr', .2, cwd=files)
     with open(files / 'confused/confusion_matrix.csv') as file:

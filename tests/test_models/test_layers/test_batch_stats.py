@@ -1,6 +1,8 @@
 import torch
+from each import each
 from torch import nn
 
+from mmdet.models.layers import BN
 from mmdet.models.layers.batch_stats import normalize, pool, track
 from mmdet.ops import mean_variance
 
@@ -15,6 +17,29 @@ def test_batch_stats_are_float32_and_biased():
         assert mean.dtype == variance.dtype == torch.float32
         torch.testing.assert_close(mean, y.to(dtype).float().mean((0, 2, 3)))
     assert not torch.stack(mean_variance(y[:0])).any()
+
+
+@each('real', [[True, False, True, False], [True] * 4, [False] * 4])
+def test_rows_that_do_not_count_change_nothing(real):
+    """The others give what they would give alone; where none counts, the running statistics stay."""
+    real = torch.tensor(real)
+    y = torch.randn(4, 3, 5, 2, dtype=torch.float64) * 3 + 1
+    y[~real] *= 100
+    y.requires_grad_()
+    statistics = mean_variance(y, real)
+    norm, alone = BN(3).double(), nn.BatchNorm2d(3).double()
+    out = norm(y, rows=real)
+    if real.any():
+        torch.testing.assert_close(statistics, mean_variance(y[real]))
+        expected = alone(y[real])
+        torch.testing.assert_close(out[real], expected)
+        grad = torch.randn_like(expected)
+        torch.testing.assert_close(torch.autograd.grad(out[real], (y, *norm.parameters()), grad),
+                                   torch.autograd.grad(expected, (y, *alone.parameters()), grad))
+    else:
+        assert not torch.stack(statistics).any() and out.isfinite().all()
+    for value, wanted in zip(norm.buffers(), alone.buffers(), strict=True):
+        torch.testing.assert_close(value, wanted)
 
 
 def test_pool_is_the_mixture():

@@ -39,6 +39,8 @@ def pair(*args, **kwargs):
     (dict(padding='same'), (2, 16, 40, 40), False), (dict(padding=1, padding_mode='reflect'), (2, 16, 40, 40), False),
     (dict(stride=2), (2, 16, 40, 40), False), (dict(dilation=2), (2, 16, 40, 40), False),
     (dict(groups=2), (2, 16, 40, 40), False), (dict(kernel_size=1), (2, 16, 40, 40), False),
+    (dict(padding=1), (1, 16, 24, 32), True), (dict(padding=1), (1, 16, 24, 28), False),
+    (dict(), (1, 16, 27, 27), True),
     (dict(padding=1), (16, 40, 40), False), (dict(dtype=torch.float64, padding=1), (2, 16, 40, 40), False),
 ])
 def test_equals_nn_conv2d(served, options, shape, own):
@@ -65,8 +67,8 @@ def test_equals_nn_conv2d(served, options, shape, own):
 def test_autocast_and_few_channels_are_left_to_pytorch(served):
     with torch.autocast('cpu', torch.bfloat16):
         assert Conv2d(16, 16, 3, padding=1)(torch.randn(2, 16, 40, 40)).dtype == torch.bfloat16
-    Conv2d(3, 16, 3, padding=1)(torch.randn(2, 3, 40, 40))
-    Conv2d(16, 3, 3, padding=1)(torch.randn(2, 16, 40, 40))
+    Conv2d(15, 16, 3, padding=1)(torch.randn(2, 15, 40, 40))
+    Conv2d(16, 15, 3, padding=1)(torch.randn(2, 16, 40, 40))
     assert served == []
 
 
