@@ -68,18 +68,18 @@ class LinesRun:
         self.sources = {path: (ROOT / path).read_text().splitlines() for path in self.tests}
         self.test_sources = {file: (ROOT / file).read_text() for file in files}
 
-    def share(self):
-        """The share of the lines of mmdet/ that run."""
+    def share(self, paths):
+        """The share of the lines of these files that run."""
         from coverage import Coverage
         coverage, run, lines = Coverage(data_file=None, config_file=False), 0, 0
-        for path in (ROOT / 'mmdet').rglob('*.py'):
+        for path in paths:
             statements = set(coverage.analysis2(str(path))[1])
             lines += len(statements)
             run += len(statements & self.tests[str(path.relative_to(ROOT))].keys())
         return run / lines
 
     def of_lines(self, path, lines):
-        return {test for line in lines for test in self.tests[path].get(line, ())} - {''}
+        return {test for line in lines for test in self.tests[path].get(line, ())}
 
     def of_mutant(self, mutant):
         """The tests that run what is changed, the fastest first; of what runs at import, those that may meet it."""
@@ -90,10 +90,12 @@ class LinesRun:
         elif isinstance(inner, ast.FunctionDef):
             found = self.of_lines(path, range(inner.body[0].lineno, inner.end_lineno + 1))
         else:
+            found = {''}
+        if found == {''}:
             found = self.of_lines(path, self.tests[path])
-            for name in {node.id for node in ast.walk(inner) if isinstance(getattr(node, 'ctx', 0), ast.Store)}:
-                found |= self.of_name(name)
-        return sorted(found, key=self.seconds.get)
+            for target in getattr(inner, 'targets', ()):
+                found = found.union(*(self.of_name(node.id) for node in ast.walk(target) if isinstance(node, ast.Name)))
+        return sorted(found - {''}, key=self.seconds.get)
 
     def of_name(self, name):
         """The tests that run a line, or stand in a file, which names it."""

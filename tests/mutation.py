@@ -25,7 +25,7 @@ TESTS = ('test_ops', 'test_datasets/test_annotations', 'test_datasets/test_coco.
          'test_structures/test_mask', 'test_evaluation', 'test_models/test_task_modules.py',
          'test_models/test_samplers.py', 'test_models/test_legacy.py', 'test_models/test_layers',
          'test_models/test_parts.py', 'test_models/test_roi_heads.py', 'test_models/test_resnet.py',
-         'test_engine/test_resume.py')
+         'test_engine/test_resume.py', 'test_import_paths.py', 'test_tools/test_analysis_results.py')
 LEFT_OUT = ('test_cuda_on_cpu', 'test_cbn_ddp', 'test_norms_gpu')  # they work in other processes, or on a GPU
 
 
@@ -78,7 +78,7 @@ def main():
     parser.add_argument('--only', default='', help='of these mutants, those in files whose names contain this')
     parser.add_argument('--numbers', type=int, nargs='+', help='of these mutants, those of these numbers')
     parser.add_argument('--budget', type=float, default=20, help='seconds of tests for one mutant')
-    parser.add_argument('--share', action='store_true', help='print which share of mmdet/ these tests run')
+    parser.add_argument('--share', action='store_true', help='print which share of the lines the tests run')
     parser.add_argument('--tests', nargs='+', default=TESTS, help='folders and files under tests/')
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -86,9 +86,10 @@ def main():
     import_libraries()
     gc.freeze()  # what is imported by now need not be looked through by each child
     lines_run = LinesRun(test_files(args.tests))
-    if args.share:
-        print(f'these tests run {lines_run.share():.1%} of the lines of mmdet/', flush=True)
     mutants, survivors = list(mutants_of_files(MUTATED)), []
+    if args.share:
+        share = lines_run.share({mutant.path for mutant in mutants})
+        print(f'the tests run {share:.1%} of the lines of these modules', flush=True)
     chosen = random.Random(args.seed).sample(mutants, min(args.mutants, len(mutants)))
     chosen = [(number, mutant) for number, mutant in enumerate(chosen, 1)
               if args.only in str(mutant.path) and number in (args.numbers or [number])]
