@@ -4,7 +4,6 @@ from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
 from mmdet.ops.arguments import check_number, check_pairs, check_whole
-from mmdet.ops.conv import bias_relu
 from mmdet.ops.conv_kernels import CONV_KERNELS, DTYPES
 from mmdet.ops.extension import SERVED, differentiable, fake
 from mmdet.ops.memory_format import memory_format
@@ -54,7 +53,8 @@ def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, ...], grad: Tensor,
     # A GPU multiplies halves many times as fast as float32, and sums in float32; float16 would not hold the sums.
     kind = torch.bfloat16 if rough and x.device.type == 'cuda' and x.dtype.itemsize == 2 else dtype
     if offset is not None:
-        grad = grad - offset.view(-1, 1, 1) if kind == dtype else bias_relu(grad.clone(), -offset, relu=False)
+        offset = offset.view(-1, 1, 1)
+        grad = grad - offset if kind == dtype else torch.sub(grad, offset, out=torch.empty_like(grad, dtype=kind))
     result = conv2d_weight(x.to(kind), weight_shape, grad.to(kind), stride, padding, dilation, groups)
     result = result.to(dtype).contiguous()
     return result if scale == 1 else result * scale

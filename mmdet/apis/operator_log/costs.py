@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_leaves
 FREE = {'empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided', '_unsafe_view', 'lift_fresh',
         '_reshape_alias', '_local_scalar_dense'}
 WRITE_ONLY = {'fill_', 'zero_', 'copy_', 'normal_', 'uniform_', 'random_'}
+READ_NOTHING = {'new_zeros', 'new_ones', 'new_full', 'zeros_like', 'ones_like', 'full_like', 'rand_like'}
 GATHERS = {'gather', 'index', 'index_select'}  # read as much of their input as they put out
-# A norm reads its features once for the statistics and once more to apply them, its backward pass likewise.
+# A norm in training reads its features once for the statistics and once more to apply them, its backward pass likewise.
 TWICE = {'native_batch_norm', '_native_batch_norm_legit', '_batch_norm_with_update', 'cudnn_batch_norm',
          'native_group_norm', 'group_norm', 'native_batch_norm_backward', 'batch_norm_backward',
          'cudnn_batch_norm_backward', 'native_group_norm_backward', 'group_norm_backward'}
@@ -59,12 +60,12 @@ def cost(function: Any, args: Sequence, kwargs: dict, out: Any, device: Device) 
                if argument.alias_info is not None and argument.alias_info.is_write and argument.name in given]
     returned = out if isinstance(out, (tuple, list)) and len(schema.returns) > 1 else [out]
     written = size(changed) + size([value for value, of in zip(returned, schema.returns) if of.alias_info is None])
-    read = size([args, kwargs]) - (size(changed) if name in WRITE_ONLY else 0)
+    read = 0 if name in READ_NOTHING else size([args, kwargs]) - (size(changed) if name in WRITE_ONLY else 0)
     if name in GATHERS:
         read += size(out) - size(args[0])
     elif name.startswith('scatter') and changed:  # in place: only the elements that are named
         read, written = size(args[1:]), args[2].numel() * args[0].element_size()
-    elif name in TWICE:
+    elif name in TWICE and given.get('training', True) and given.get('output_mask', [True])[0]:
         read += size([value for value in args[:2] if isinstance(value, Tensor) and value.dim() == 4])
     elif name == 'roi_align':
         read += min(0, 16 * size(out) - size(args[0]))  # four samples a bin, of four pixels each

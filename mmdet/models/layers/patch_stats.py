@@ -28,14 +28,13 @@ def slopes(x: Tensor, conv: nn.Conv2d, y: Tensor, mean: Tensor, rows: Tensor | N
     where = conv.stride, padding, conv.dilation
     share: float | Tensor = 1
     if rows is not None:
-        # The others look at zeros; that their outputs and, of one pixel, their inputs are the means takes them out.
         share = len(rows) / rows.sum().clamp(min=1)
         others = ~rows.view(-1, 1, 1, 1)
-        x = x.masked_fill(others, 0)
-        y = torch.where(others, mean.to(y.dtype).view(-1, 1, 1), y)
+        x = x.masked_fill(others, 0)  # the others look at zeros, which add nothing to any product
     patch = mean_patch(x, conv.kernel_size, *where) * share
-    if rows is not None:
+    if rows is not None and conv.kernel_size == (1, 1):  # whose products may be of what inputs differ from their means
         x = torch.where(others, patch.mean((1, 2)).to(x.dtype).view(-1, 1, 1), x)
+        y = torch.where(others, mean.to(y.dtype).view(-1, 1, 1), y)
     return patch, variance_slope(x, conv.weight, y, mean, patch, *where, conv.groups) * share
 
 
