@@ -40,6 +40,12 @@ def test_costs_by_hand():
     assert of(aten.add_.Tensor, row, row)[:3] == (1, 48, 24) and of(aten.zero_.default, row)[:3] == (1, 0, 24)
     assert of(aten.gather.default, torch.zeros(100), 0, torch.zeros(3, dtype=torch.long))[:3] == (1, 12 + 24, 12)
     assert of(aten.mm.default, torch.zeros(3, 4), torch.zeros(4, 5)).flop == 2 * 3 * 4 * 5
+    assert of(aten.add.out, row, row, out=torch.empty(1, 6))[:3] == (1, 48, 24)
+    assert of(aten.new_zeros.default, torch.zeros(50), [6])[:3] == (1, 0, 24)
+    norm = torch.zeros(8), torch.zeros(8), torch.zeros(8), torch.ones(8)
+    trained, fixed = (of(aten.native_batch_norm.default, x.float(), *norm, training, 0.1, 1e-5).read
+                      for training in (True, False))
+    assert trained - fixed == 2 * of_x
     lists = [torch.zeros(65536 * 200)] * 2 + [torch.zeros(1)] * 50  # of one list, 320 blocks or 110 tensors a launch
     assert of(aten._foreach_neg.default, lists).launches == 2
 

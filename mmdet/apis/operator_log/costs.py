@@ -60,7 +60,9 @@ def cost(function: Any, args: Sequence, kwargs: dict, out: Any, device: Device) 
                if argument.alias_info is not None and argument.alias_info.is_write and argument.name in given]
     returned = out if isinstance(out, (tuple, list)) and len(schema.returns) > 1 else [out]
     written = size(changed) + size([value for value, of in zip(returned, schema.returns) if of.alias_info is None])
-    read = 0 if name in READ_NOTHING else size([args, kwargs]) - (size(changed) if name in WRITE_ONLY else 0)
+    unread = changed if name in WRITE_ONLY else [given.get(argument.name) for argument in schema.arguments
+                                                 if argument.is_out]
+    read = 0 if name in READ_NOTHING else size([args, kwargs]) - size(unread)
     if name in GATHERS:
         read += size(out) - size(args[0])
     elif name.startswith('scatter') and changed:  # in place: only the elements that are named
