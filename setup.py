@@ -88,6 +88,22 @@ def architecture_flags(nvcc):
     return flags
 
 
+def size(source):
+    return source.stat().st_size
+
+
+def joined(sources, folder, count):
+    """The CUDA sources in `count` files that include them: nvcc reads PyTorch's headers for longer than a kernel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [[] for _ in range(min(count, len(sources)))]
+    for source in sorted(sources, key=size, reverse=True):
+        min(parts, key=lambda part: sum(map(size, part))).append(source)
+    paths = [folder / f'kernels_{i}.cu' for i in range(len(parts))]
+    for path, part in zip(paths, parts):
+        path.write_text(''.join(f'#include "{source.as_posix()}"\n' for source in sorted(part)))
+    return paths
+
+
 class BuildOps(build_ext):
     def build_extension(self, extension):
         nvcc = find_nvcc() if choice('MMDET_CUDA', '0', '1') != '0' else None
@@ -95,13 +111,14 @@ class BuildOps(build_ext):
             raise SystemExit('MMDET_CUDA=1, but there is no nvcc on PATH, under CUDA_HOME or in /usr/local/cuda')
         print(f'mmdet-norms: building kernels for CPU{f" and CUDA ({nvcc})" if nvcc else " only"}')
         includes, libraries = [str(find_torch() / 'include')], []
-        sources = sorted(CSRC.rglob('*.cpp'))
+        sources = sorted(CSRC.rglob('*.cpp'), key=size, reverse=True)  # what takes long begins first
+        jobs = int(os.environ.get('MAX_JOBS') or os.cpu_count())
         if nvcc:
             toolkit = cuda_toolkit(nvcc)
             includes.append(str(toolkit / 'include'))
             libraries = [static_cuda_runtime(toolkit), '-lrt', '-lpthread', '-ldl']
-            nvcc_flags = [f'-I{folder}' for folder in includes] + architecture_flags(nvcc)
-            sources += sorted(CSRC.rglob('*.cu'))
+            nvcc_flags = [f'-I{folder}' for folder in (*includes, '.')] + architecture_flags(nvcc)
+            sources = joined(list(CSRC.rglob('*.cu')), Path(self.build_temp), jobs) + sources
 
         def compiled(source):
             if source.suffix == '.cpp':
@@ -109,13 +126,12 @@ class BuildOps(build_ext):
                 flags = [*FLAGS, '-g0', '-fvisibility=hidden', '-ffp-contract=off']
                 return self.compiler.compile([str(source)], self.build_temp, include_dirs=includes,
                                              extra_postargs=flags)[0]
-            target = Path(self.build_temp, source.with_suffix('.cu.o'))
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target = source.with_suffix('.cu.o')
             self.spawn([nvcc, '-c', str(source), '-o', str(target), *FLAGS, *nvcc_flags,
                         '-Xcompiler=-fPIC,-fvisibility=hidden'])
             return str(target)
 
-        with ThreadPoolExecutor(int(os.environ.get('MAX_JOBS') or os.cpu_count())) as pool:
+        with ThreadPoolExecutor(jobs) as pool:
             objects = list(pool.map(compiled, sources))
         linux = sys.platform == 'linux'
         # libtorch stays named though nothing of it is called: it brings libtorch_cuda along where PyTorch has one.

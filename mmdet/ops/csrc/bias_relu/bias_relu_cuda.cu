@@ -5,7 +5,7 @@
 
 #include "../channels_last.cuh"
 
-namespace mmdet {
+namespace mmdet::bias_relu_cuda {
 namespace {
 
 // x (rows, C) in place. bias (C) or null; other (rows, C) or null.
@@ -132,4 +132,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("bias_relu_backward", TORCH_BOX(&backward));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::bias_relu_cuda

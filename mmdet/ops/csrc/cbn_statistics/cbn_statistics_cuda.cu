@@ -4,7 +4,7 @@
 #include "../block_sum.cuh"
 #include "arguments.h"
 
-namespace mmdet {
+namespace mmdet::cbn_statistics_cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -73,4 +73,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("cbn_statistics", TORCH_BOX(&cbn_statistics));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::cbn_statistics_cuda

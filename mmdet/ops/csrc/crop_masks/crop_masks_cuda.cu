@@ -4,7 +4,7 @@
 #include "../cuda_launch.h"
 #include "../roi_align/bins.cuh"
 
-namespace mmdet {
+namespace mmdet::crop_masks_cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -73,4 +73,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("crop_masks", TORCH_BOX(&crop_masks));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::crop_masks_cuda

@@ -6,7 +6,7 @@
 
 #include "../channels_last.cuh"
 
-namespace mmdet {
+namespace mmdet::group_norm_cuda {
 namespace {
 
 // Sums held for every channel lie in shared memory.
@@ -462,4 +462,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("group_norm_backward", TORCH_BOX(&backward));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::group_norm_cuda

@@ -8,7 +8,7 @@
 #include "../cuda_launch.h"
 #include "../paste_masks/cell.h"
 
-namespace mmdet {
+namespace mmdet::mask_runs_cuda {
 namespace {
 
 constexpr int kThreads = 128;
@@ -113,4 +113,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("mask_runs", TORCH_BOX(&mask_runs));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::mask_runs_cuda

@@ -5,7 +5,7 @@
 #include "../cuda_launch.h"
 #include "overlap.h"
 
-namespace mmdet {
+namespace mmdet::nms_cuda {
 namespace {
 
 using Word = unsigned long long;
@@ -145,4 +145,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("nms", TORCH_BOX(&nms));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::nms_cuda

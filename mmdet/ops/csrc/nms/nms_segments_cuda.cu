@@ -6,7 +6,7 @@
 #include "../cuda_launch.h"
 #include "overlap.h"
 
-namespace mmdet {
+namespace mmdet::nms_segments_cuda {
 namespace {
 
 using Word = unsigned long long;
@@ -144,4 +144,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("nms_segments", TORCH_BOX(&nms_segments));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::nms_segments_cuda

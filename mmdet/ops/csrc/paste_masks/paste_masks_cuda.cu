@@ -4,7 +4,7 @@
 #include "../cuda_launch.h"
 #include "cell.h"
 
-namespace mmdet {
+namespace mmdet::paste_masks_cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -50,4 +50,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("paste_masks", TORCH_BOX(&paste_masks));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::paste_masks_cuda

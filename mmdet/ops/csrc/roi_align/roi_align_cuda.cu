@@ -8,7 +8,7 @@
 #include "bins.cuh"
 #include "roi_align.h"
 
-namespace mmdet {
+namespace mmdet::roi_align_cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -298,4 +298,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("roi_align_backward", TORCH_BOX(&roi_align_backward));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::roi_align_cuda

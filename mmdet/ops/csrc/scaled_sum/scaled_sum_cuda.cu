@@ -3,7 +3,7 @@
 
 #include "../channels_last.cuh"
 
-namespace mmdet {
+namespace mmdet::scaled_sum_cuda {
 namespace {
 
 template <typename scalar_t, typename T>
@@ -82,4 +82,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("scaled_sum", TORCH_BOX(&scaled_sum));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::scaled_sum_cuda
