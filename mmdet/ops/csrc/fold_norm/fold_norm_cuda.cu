@@ -7,7 +7,7 @@
 #include "../block_sum.cuh"
 #include "../channels_last.cuh"
 
-namespace mmdet {
+namespace mmdet::fold_norm_cuda {
 namespace {
 
 // Of each output channel; scalar_t is the type of the weights.
@@ -139,4 +139,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("fold_norm_backward", TORCH_BOX(&fold_norm_backward));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::fold_norm_cuda

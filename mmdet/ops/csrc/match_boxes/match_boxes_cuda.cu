@@ -9,7 +9,7 @@
 #include "../cuda_launch.h"
 #include "../host_device.h"
 
-namespace mmdet {
+namespace mmdet::match_boxes_cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -177,4 +177,4 @@ STABLE_TORCH_LIBRARY_IMPL(mmdet, CUDA, m) {
   m.impl("match_boxes", TORCH_BOX(&match_boxes));
 }
 
-}  // namespace mmdet
+}  // namespace mmdet::match_boxes_cuda
