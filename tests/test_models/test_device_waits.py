@@ -181,10 +181,11 @@ BOTTLENECKS = {'backbone.depth': 50, 'neck.in_channels': [64, 128, 256, 512]}
     {'neck.type': 'PAFPN', 'train_cfg.rcnn.mask_capacity': 8}], ids=['plain', 'giou', 'dcn', 'context', 'pafpn'])
 def test_step_waits_for_nothing_on_the_device(options):
     model = build(**options).cuda().train()
-    batch = model.data_preprocessor(data(*scene(0)), True)
-    model(**batch, mode='loss')
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = OptimWrapper(torch.optim.SGD(parameters, 0.001, 0.9, fused=True), clip_grad=dict(max_norm=35))
+    model.train_step(loaded(), optimizer)
     with no_waits():
-        total(model(**batch, mode='loss')).backward()
+        model.train_step(loaded(), optimizer)
 
 
 COMPARED = ['neck.fpn_convs.0.conv.weight', 'rpn_head.rpn_cls.weight', 'roi_head.mask_head.conv_logits.weight']
