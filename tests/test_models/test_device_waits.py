@@ -46,6 +46,7 @@ def our_operators(monkeypatch):
     monkeypatch.setattr(torch.cuda.amp.common, 'amp_definitely_not_available', lambda: False)
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
     monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda tensor: tensor)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)  # fakes know nothing of streams
 
 
 @pytest.fixture

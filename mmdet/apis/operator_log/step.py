@@ -129,7 +129,8 @@ def record(cfg: Any, batch_size: int, size: tuple[int, int], objects: int, dtype
     register_all_modules()
     cfg.model.backbone.init_cfg = None
     with ExitStack() as patches:
-        for patch in (mock.patch.object(FakeTensorMode, 'avoid_device_init', True),
+        for patch in (mock.patch.object(torch.cuda, 'is_available', lambda: False),  # fakes have no streams
+                      mock.patch.object(FakeTensorMode, 'avoid_device_init', True),
                       mock.patch.object(torch.cuda.amp.common, 'amp_definitely_not_available', lambda: False),
                       mock.patch.object(torch.cuda, 'is_bf16_supported', lambda: True),
                       mock.patch.object(torch._C, '_select_conv_backend', _cudnn),
