@@ -11,8 +11,8 @@ import torch
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 COMPILER = os.environ.get('CXX', 'g++')
-FLAGS = ['-std=c++20', '-O1', '-fPIC', '-fvisibility=hidden', '-ffp-contract=off', '-DCUDA_ON_CPU_ARCH=900',
-         f'-I{HERE}', f'-I{torch.__path__[0]}/include']
+FLAGS = ['-std=c++20', '-O1', '-U_FORTIFY_SOURCE', '-fPIC', '-fvisibility=hidden', '-ffp-contract=off',
+         '-DCUDA_ON_CPU_ARCH=900', f'-I{HERE}', f'-I{torch.__path__[0]}/include']
 
 
 def translate(source):
@@ -67,8 +67,9 @@ def build(folder):
     for path in (*kernels, *csrc.rglob('*.cuh'), csrc / 'host_device.h'):
         path.write_text(translate(path.read_text()))
 
-    # PyTorch's headers are most of what there is to compile.
-    header = csrc / 'tensor.h'
+    # Headers are most of what there is to compile.
+    header = csrc / 'headers.h'
+    header.write_text('#include <torch/csrc/stable/library.h>\n#include "cuda_launch.h"\n')
     subprocess.run([COMPILER, *FLAGS, '-w', '-x', 'c++-header', header, '-o', f'{header}.gch'], check=True)
 
     def compiled(source):

@@ -2,6 +2,7 @@
 // one warp after the other runs, in another order each time, so that a missing barrier shows in the results; so do blocks.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -52,7 +53,9 @@ constexpr unsigned kWarp = 32;
 enum class Waits { kForNothing, kForWarp, kForBlock, kForever };
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t start;
+  jmp_buf place;  // where it waits: going there takes no call of the system, as swapcontext does
+  bool begun = false;
   std::vector<char> stack = std::vector<char>(256 << 10);
   Waits waits;
   double shuffled;
@@ -84,7 +87,9 @@ class Block {
   void wait(Waits waits) {
     Fiber& fiber = *fibers_[threadIdx.x];
     fiber.waits = waits;
-    swapcontext(&fiber.context, &scheduler_);
+    if (_setjmp(fiber.place) == 0) {
+      _longjmp(scheduler_, 1);
+    }
   }
 
   double& shuffled(unsigned thread) {
@@ -92,18 +97,29 @@ class Block {
   }
 
  private:
-  static void enter();
+  [[noreturn]] static void enter();
 
+  // One that has ended begins again when it is resumed.
   static void prepare(std::unique_ptr<Fiber>& fiber) {
     if (!fiber) {
       fiber = std::make_unique<Fiber>();
+      getcontext(&fiber->start);
+      fiber->start.uc_stack.ss_sp = fiber->stack.data();
+      fiber->start.uc_stack.ss_size = fiber->stack.size();
+      fiber->start.uc_link = nullptr;
+      makecontext(&fiber->start, enter, 0);
     }
-    getcontext(&fiber->context);
-    fiber->context.uc_stack.ss_sp = fiber->stack.data();
-    fiber->context.uc_stack.ss_size = fiber->stack.size();
-    fiber->context.uc_link = nullptr;
-    makecontext(&fiber->context, enter, 0);
     fiber->waits = Waits::kForNothing;
+  }
+
+  __attribute__((noinline)) void resume(Fiber& fiber) {
+    if (_setjmp(scheduler_) == 0) {
+      if (fiber.begun) {
+        _longjmp(fiber.place, 1);
+      }
+      fiber.begun = true;
+      setcontext(&fiber.start);
+    }
   }
 
   // Until its threads wait for those of other warps or have ended.
@@ -115,7 +131,7 @@ class Block {
       for (unsigned index : order) {
         if (fibers_[index]->waits == Waits::kForNothing) {
           threadIdx = {index, 0, 0};
-          swapcontext(&scheduler_, &fibers_[index]->context);
+          resume(*fibers_[index]);
         }
       }
     } while (released(Waits::kForWarp, begin, end, "not all threads of a warp shuffle"));
@@ -135,7 +151,7 @@ class Block {
   }
 
   std::vector<std::unique_ptr<Fiber>> fibers_;
-  ucontext_t scheduler_;
+  jmp_buf scheduler_;
   std::function<void()> thread_;
 };
 
@@ -155,8 +171,10 @@ void poison(T& shared, uint64_t& poisoned_for) {
 }
 
 inline void Block::enter() {
-  block.thread_();
-  block.wait(Waits::kForever);
+  while (true) {
+    block.thread_();
+    block.wait(Waits::kForever);
+  }
 }
 
 // What stands between <<< and >>>.
