@@ -6,7 +6,7 @@ UV = $$(command -v uv || echo $(BIN)/uv)
 WORKERS ?= 2
 SOURCES := $(shell find mmdet/ops/csrc -type f)
 
-.PHONY: help demo test install release
+.PHONY: help demo test mypy pytest install release
 .DEFAULT_GOAL := help
 
 help:
@@ -22,7 +22,12 @@ demo: install
 
 test: install
 	$(BIN)/ruff check
+	$(MAKE) -j2 mypy pytest  # the types are checked while a test waits
+
+mypy:
 	$(BIN)/mypy
+
+pytest:
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 release: install
