@@ -42,7 +42,7 @@ def fold_norm(weight: Tensor, conv_bias: Tensor | None, gamma: Tensor, beta: Ten
                                torch.get_autocast_dtype(kind) if casts else weight.dtype)
     scale = gamma * torch.rsqrt(variance + eps)
     mean = mean if conv_bias is None else mean - conv_bias
-    return weight * scale.view(-1, 1, 1, 1), beta - mean * scale
+    return (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype), beta - mean * scale
 
 
 class _FoldNorm(Function):
