@@ -73,7 +73,7 @@ class _FoldNorm(Function):
 @fake('fold_norm')
 def _fake(weight, conv_bias, gamma, beta, mean, variance, eps, dtype):
     bias = torch.empty_like(gamma, dtype=torch.promote_types(gamma.dtype, torch.float32))
-    return torch.empty_like(weight, dtype=dtype), bias
+    return torch.empty_like(weight, dtype=dtype, memory_format=memory_format(is_channels_last(weight))), bias
 
 
 @fake('fold_norm_backward')

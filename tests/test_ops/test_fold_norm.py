@@ -81,6 +81,7 @@ def test_opcheck(device):
         pytest.skip(f'need kernels that are not there for {device}')
     weight, conv_bias, gamma, beta, mean, variance = (
         value.detach() for value in given((4, 3, 2, 2), torch.float32, device))
+    weight = weight.contiguous(memory_format=torch.channels_last)
     for dtype in (torch.float32, torch.bfloat16):
         opcheck(torch.ops.mmdet.fold_norm, (weight, conv_bias, gamma, beta, mean, variance, 1e-3, dtype))
         opcheck(torch.ops.mmdet.fold_norm_backward,
