@@ -167,8 +167,7 @@ class Runner(_Runner):
         if not latest:
             self.logger.info(f'No checkpoint to resume from in {self.work_dir}: training starts from the beginning')
             return None
-        # The work_dir may have moved.
-        return latest if Path(latest).exists() else str(Path(self.work_dir, Path(latest).name))
+        return latest if Path(latest).exists() else str(Path(self.work_dir, Path(latest).name))  # which has moved
 
     def load_or_resume(self) -> None:
         if self._has_loaded:
@@ -226,6 +225,6 @@ class Runner(_Runner):
 
     def _log_env(self, env_cfg: dict) -> None:
         seeds = ', '.join(map(str, dict.fromkeys(all_gather_object(self.seed))))  # one, or by rank
-        self.logger.info(environment(Processes=f'{self.world_size}, launcher {self.launcher}',
-                                     Seed=f'{seeds}, deterministic {self.deterministic}'))
+        processes, seed = f'{self.world_size}, launcher {self.launcher}', f'{seeds}, deterministic {self.deterministic}'
+        self.logger.info(environment(Processes=processes, Seed=seed))
         self.logger.info(f'Config\n{self.cfg.pretty_text}')

@@ -3,9 +3,10 @@
 Each file holds an operator whole: signature, checks, gradient, shapes, and its slow form by PyTorch and torchvision,
 which serves where the compiled extension does not. `backend()` tells which serves.
 """
+from mmdet.ops.bias_relu import bias_relu
 from mmdet.ops.boxes import box_area, box_iou, clip_boxes, match_boxes, to_rois
 from mmdet.ops.cbn_statistics import cbn_statistics
-from mmdet.ops.conv import Conv2d, bias_relu, conv2d, linear_rois
+from mmdet.ops.conv import Conv2d, conv2d, linear_rois
 from mmdet.ops.crop_masks import crop_masks
 from mmdet.ops.deform_conv import deform_conv2d
 from mmdet.ops.extension import backend

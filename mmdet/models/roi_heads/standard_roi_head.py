@@ -1,8 +1,7 @@
 """Second stage of Faster R-CNN (arXiv 1506.01497) and Mask R-CNN (arXiv 1703.06870).
 
-Shapes: B images, G most objects and P proposals of an image, R sampled RoIs and D detections of an image; Q rows of
-sampled RoIs of all images, F of them that may be positive; rois are (rows, 5): image index, then xyxy pixels of the
-resized image.
+Shapes: B images, of each G most objects, P proposals, R sampled RoIs, D detections; Q rows of sampled RoIs of all
+images, F of them that may be positive; rois are (rows, 5): image index, then xyxy pixels of the resized image.
 """
 from collections.abc import Sequence
 from functools import partial
