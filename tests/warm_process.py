@@ -17,6 +17,11 @@ CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(['warm_libraries'])
 
 
+def start(process):
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):  # a server does not take sys.path over
+        CONTEXT.Process.start(process)
+
+
 class Script(CONTEXT.Process):
     """As `python SCRIPT ARGS...` in the folder `cwd` with the environment's variables `env`, started at once."""
 
@@ -24,8 +29,7 @@ class Script(CONTEXT.Process):
         super().__init__()
         self.script, self.args, self.cwd, self.env = str(script), [str(arg) for arg in args], str(cwd), env
         self.printed = [tempfile.mkstemp()[1] for _ in range(2)]
-        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):  # a server does not take sys.path over
-            self.start()
+        start(self)
 
     def run(self):
         for stream, path in enumerate(self.printed, 1):

@@ -2,6 +2,7 @@
 import torch
 from torch import distributed as dist
 from torch import multiprocessing
+from warm_process import CONTEXT, start
 
 
 def _process(rank, function, folder):
@@ -11,8 +12,17 @@ def _process(rank, function, folder):
     dist.destroy_process_group()
 
 
+def _pair(function, folder):
+    import torch._dynamo  # noqa: F401  as DistributedDataParallel would in each
+    multiprocessing.start_processes(_process, (function, folder), nprocs=2, start_method='fork')
+
+
 def run(function, folder):
     """[function(0), function(1)], each computed in its own process. function: of a module's top level."""
-    # Not by a fork of this process: threads that autograd may have started in it do not survive one.
-    multiprocessing.start_processes(_process, (function, folder), nprocs=2, start_method='forkserver')
+    # Forked from a process that has imported what they need. It is not this one: threads that autograd may have started
+    # here do not survive a fork.
+    pair = CONTEXT.Process(target=_pair, args=(function, folder))
+    start(pair)
+    pair.join()
+    assert pair.exitcode == 0
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
