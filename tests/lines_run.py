@@ -87,8 +87,9 @@ class LinesRun:
         *outer, inner = (node for node in (*mutant.parents, mutant.node) if isinstance(node, ast.stmt))
         if any(isinstance(node, ast.FunctionDef) for node in outer):
             found = self.of_lines(path, span(mutant.node)) or self.of_lines(path, span(inner))
-        elif isinstance(inner, ast.FunctionDef):
-            found = self.of_lines(path, range(inner.body[0].lineno, inner.end_lineno + 1))
+        elif isinstance(inner, ast.FunctionDef):  # a default, which a test may look at without a call
+            *_, named = inner.name, *(node.name for node in outer if isinstance(node, ast.ClassDef))
+            found = self.of_name(named) | self.of_lines(path, range(inner.lineno, inner.end_lineno + 1))
         else:
             found = {''}
         if found == {''}:

@@ -112,6 +112,18 @@ def test_a_validation_that_a_kill_prevented_comes_first(tmp_path, monkeypatch, f
     assert len(runner.message_hub.get_scalar('val/mAP').data[0]) == 3
 
 
+@pytest.mark.parametrize('options', [{}, SCHEDULE], ids=['epochs', 'iterations'])
+def test_a_validation_leaves_the_model_training(tmp_path, monkeypatch, options):
+    seen, forward = set(), toy_run.ToyModel.forward
+
+    def recorded(self, inputs, data_samples, mode):
+        seen.add((mode, self.training))
+        return forward(self, inputs, data_samples, mode)
+    monkeypatch.setattr(toy_run.ToyModel, 'forward', recorded)
+    toy_run.train(tmp_path, **options)
+    assert seen == {('loss', True), ('predict', False)}
+
+
 def test_a_validation_that_made_the_best_checkpoint_is_not_repeated(tmp_path, monkeypatch):
     monkeypatch.setattr(toy_run.ToyMetric, 'compute_metrics', lambda metric, results: dict(mAP=1.))
     options = {'default_hooks.checkpoint.save_best': 'mAP', 'train_cfg.max_epochs': 1}

@@ -46,6 +46,8 @@ def test_both_files_hold_the_same(files):
     truth = read_coco_json(str(files / 'truth.json'))
     first, second = (read_detections(files / name, truth, 'truth.json') for name in ('found.json', 'found.pkl'))
     assert first == second and [entry['category_id'] for entry in first] == [5, 3]
+    with pytest.raises(ValueError, match='found.pkl holds no detections of a category of owls.json'):
+        read_detections(files / 'found.pkl', dict(truth, categories=[dict(id=1, name='owl')]), 'owls.json')
     written = json.loads((files / 'found.json').read_text())
     assert [entry['bbox'] for entry in written] == [[4, 2, 10, 8], [20, 3, 10, 6]]
 

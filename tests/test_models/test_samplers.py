@@ -30,7 +30,7 @@ def test_positives_of_every_object_alike():
         assert len(negative) == 16 and all(matched[0, i] == BACKGROUND for i in negative)
     few = matched.clone()
     few[0, :145] = BACKGROUND
-    assert sorted(drawn(sampler(few, None, None))[0]) == list(range(145, 153))  # all there are
+    assert sorted(drawn(sampler(torch.cat([matched, few]), None, None), 1)[0]) == list(range(145, 153))  # all there are
 
 
 def test_negatives_of_every_range_of_iou_alike():
@@ -39,7 +39,7 @@ def test_negatives_of_every_range_of_iou_alike():
     boxes = torch.stack([100 * shift, 0 * shift, 100 * shift + 100, 0 * shift + 100], 1)
     far = torch.tensor([500., 500., 600., 600.]).expand(400, 4)
     boxes = torch.cat([torch.tensor([[0., 0., 100., 100.]]), boxes, far])[None]
-    gt = ground_truth([[[0., 0., 100., 100.]]])
+    gt = ground_truth([[[0., 0., 100., 100.]]] * 2)
     iou = (1 - shift) / (1 + shift)
     matched = torch.where(iou < 0.5, BACKGROUND, IGNORED)
     matched = torch.cat([torch.tensor([0]), matched, torch.full((400,), BACKGROUND)])[None]
@@ -47,7 +47,7 @@ def test_negatives_of_every_range_of_iou_alike():
 
     def counts(**options):
         sampler = TASK_UTILS.build(dict(type='IoUBalancedNegSampler', num=41, pos_fraction=0.5, **options))
-        positive, negative = drawn(sampler(matched, boxes, gt))
+        positive, negative = drawn(sampler(matched.repeat(2, 1), boxes, gt), 1)
         assert positive == [0] and len(set(negative)) == 40
         found = iou[negative]
         return [int(((found > low) & (found <= high)).sum()) for low, high in ((-1, 0), (0, 1 / 3), (1 / 3, 0.5))]

@@ -40,6 +40,9 @@ def test_rows_that_do_not_count_change_nothing(real):
         assert not torch.stack(statistics).any() and out.isfinite().all()
     for value, wanted in zip(norm.buffers(), alone.buffers(), strict=True):
         torch.testing.assert_close(value, wanted)
+    pixels = y[:, :, :1, :1]  # one that counts is its own mean: the output does not depend on it
+    grad, = torch.autograd.grad(norm(pixels, rows=torch.tensor([True] + [False] * 3))[0].sum(), pixels)
+    assert not grad[0].any()
 
 
 def test_pool_is_the_mixture():

@@ -31,6 +31,12 @@ def test_valid_rles_of_every_form_come_back_compressed(monkeypatch):
     assert checked_rles([], [], str) == []
 
 
+@pytest.mark.parametrize('size', [[2., 5], [2, 5.], np.array([2, 5])], ids=str)
+def test_sizes_are_whole_numbers(size):
+    read, = checked_rles([dict(size=size, counts='55')], [(2, 5)], str)
+    assert read == dict(size=[2, 5], counts='55') and list(map(type, read['size'])) == [int, int]
+
+
 def test_empty_runs_are_merged():
     split = checked_rles([dict(size=[2, 5], counts=[0, 0, 3, 0, 2, 5, 0])], [(2, 5)], str)
     assert split == [dict(size=[2, 5], counts='55')]  # 5 and 5
