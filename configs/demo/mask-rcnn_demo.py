@@ -7,19 +7,19 @@ model = dict(
         depth=18, base_channels=32, frozen_stages=-1, norm_cfg=norm_cfg, norm_eval=False, init_cfg=None,
         zero_init_residual=False),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64, norm_cfg=norm_cfg),
-    rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])),
+    rpn_head=dict(in_channels=64, feat_channels=32, anchor_generator=dict(scales=[4])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64, finest_scale=28),
         bbox_head=dict(
             type='ConvFCBBoxHead', num_shared_convs=2, num_shared_fcs=1, in_channels=64, conv_out_channels=64,
             fc_out_channels=256, num_classes=5, norm_cfg=norm_cfg),
         mask_roi_extractor=dict(out_channels=64, finest_scale=28),
-        mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64, num_classes=5, norm_cfg=norm_cfg)),
+        mask_head=dict(num_convs=1, in_channels=64, conv_out_channels=64, num_classes=5, norm_cfg=norm_cfg)),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),
         rpn_proposal=dict(nms_pre=300, max_per_img=150),
         rcnn=dict(sampler=dict(num=32, pos_fraction=0.5))),
-    test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=150)))
+    test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=80)))
 
 data_root = 'data/shapes/'
 train_pipeline = [

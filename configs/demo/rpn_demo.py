@@ -8,6 +8,6 @@ model = dict(
     neck=_base_.model.neck,
     rpn_head=_base_.model.rpn_head,
     train_cfg=dict(rpn=_base_.model.train_cfg.rpn),
-    test_cfg=dict(rpn=_base_.model.test_cfg.rpn))
+    test_cfg=dict(rpn=dict(_base_.model.test_cfg.rpn, max_per_img=150)))
 val_evaluator = dict(metric='proposal')
 test_evaluator = val_evaluator

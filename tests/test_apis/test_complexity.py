@@ -9,7 +9,7 @@ from mmdet.ops import conv_3x3
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 
-DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
+DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo_256.py'
 TWO_LEVELS = {'backbone.num_stages': 2, 'backbone.out_indices': (0, 1), 'backbone.strides': (1, 2),
               'backbone.dilations': (1, 1), 'backbone.base_channels': 16, 'neck.in_channels': [16, 32],
               'neck.num_outs': 2, 'rpn_head.anchor_generator.strides': [4, 8],
