@@ -11,15 +11,32 @@ MAX_OVERLAPS = 1 << 24  # IoUs that match_boxes holds at a time without a kernel
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """Areas (..., N) of boxes (..., N, 4); 0 for a box turned inside out."""
+    """Areas of boxes; 0 for a box turned inside out.
+
+    Args:
+        boxes (Tensor): (..., N, 4) xyxy.
+
+    Returns:
+        Tensor: (..., N), in square pixels.
+    """
     width, height = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).unbind(-1)  # backward of prod() waits for a GPU
     return width * height
 
 
 def box_iou(boxes1: Tensor, boxes2: Tensor, mode: str = 'iou', eps: float = 1e-6) -> Tensor:
-    """Overlap (..., N, M) of every box of boxes1 (..., N, 4) with every box of boxes2 (..., M, 4).
+    """Overlap of every box of boxes1 with every box of boxes2.
 
-    mode 'iou' divides the intersection by the union, 'iof' by the area of boxes1; the divisor is at least eps.
+    Args:
+        boxes1 (Tensor): (..., N, 4) xyxy.
+        boxes2 (Tensor): (..., M, 4) xyxy.
+        mode (str): 'iou' divides the intersection by the union, 'iof' by the area of boxes1.
+        eps (float): least divisor, in square pixels.
+
+    Returns:
+        Tensor: (..., N, M), from 0 to 1.
+
+    Raises:
+        ValueError: another mode.
     """
     if mode not in ('iou', 'iof'):
         raise ValueError(f"mode must be 'iou' or 'iof', not {mode!r}")
@@ -36,13 +53,28 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, mode: str = 'iou', eps: float = 1e-6
 
 
 def clip_boxes(boxes: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
-    """Boxes (..., N, 4) cut to their image; height and width are numbers or tensors that broadcast to (..., N)."""
+    """Boxes cut to their image.
+
+    Args:
+        boxes (Tensor): (..., N, 4) xyxy.
+        height, width (int or Tensor): of the image in pixels; tensors broadcast to (..., N).
+
+    Returns:
+        Tensor: (..., N, 4) xyxy.
+    """
     x1, y1, x2, y2 = boxes.clamp(min=0).unbind(-1)
     return torch.stack([x1.clamp(max=width), y1.clamp(max=height), x2.clamp(max=width), y2.clamp(max=height)], dim=-1)
 
 
 def to_rois(boxes: Tensor) -> Tensor:
-    """Boxes (B, N, 4) of B images as rois (B * N, 5): image index, then xyxy pixels."""
+    """Boxes of B images as RoIs.
+
+    Args:
+        boxes (Tensor): (B, N, 4) xyxy.
+
+    Returns:
+        Tensor: (B * N, 5), image index, then xyxy.
+    """
     images = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
     return torch.cat([images[:, None, None].expand(-1, boxes.shape[1], 1), boxes], dim=2).flatten(0, 1)
 
