@@ -251,7 +251,7 @@ def test_generated_annotations_are_read_when_asked(monkeypatch, capsys, tmp_path
 
 
 def test_get_flops(tmp_path):
-    config = ROOT / 'configs/demo/mask-rcnn_demo.py'
+    config = ROOT / 'configs/demo/mask-rcnn_demo_256.py'
     text = run('analysis/get_flops.py', config, '--shape', 60, 64, '--layers', cwd=tmp_path)
     assert '60 x 64, computed as 64 x 64' in text and '150 proposals, 100 masks' in text
     lines = {line[0]: [float(cell) for cell in line[1:]] for line in table(text)}
