@@ -1,12 +1,13 @@
-# A small Mask R-CNN, trained from scratch on generated shapes in minutes on two CPU cores.
+# A small Mask R-CNN, trained from scratch on generated shapes in minutes on two CPU cores. ResNet's fourth stage,
+# which would take a sixth of each step, is left out.
 _base_ = ['../_base_/models/mask-rcnn_r50_fpn.py', '../_base_/default_runtime.py']
 
 norm_cfg = dict(type='BN')
 model = dict(
     backbone=dict(
-        depth=18, base_channels=32, frozen_stages=-1, norm_cfg=norm_cfg, norm_eval=False, init_cfg=None,
-        zero_init_residual=False),
-    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64, norm_cfg=norm_cfg),
+        depth=18, num_stages=3, out_indices=(0, 1, 2), base_channels=32, frozen_stages=-1, norm_cfg=norm_cfg,
+        norm_eval=False, init_cfg=None, zero_init_residual=False),
+    neck=dict(in_channels=[32, 64, 128], out_channels=64, norm_cfg=norm_cfg),
     rpn_head=dict(in_channels=64, feat_channels=32, anchor_generator=dict(scales=[4])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64, finest_scale=28),
@@ -56,7 +57,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/val.json', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=3)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(

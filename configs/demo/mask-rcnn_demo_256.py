@@ -1,8 +1,9 @@
-# The demo with which docs/norms.md compares norms: GN, wider heads, larger pictures, more samples of each.
+# The demo with which docs/norms.md compares norms: GN, a whole ResNet, wider heads, larger pictures, more samples.
 _base_ = './mask-rcnn_demo.py'
 norm_cfg = dict(type='GN', num_groups=8)
 model = dict(
-    backbone=dict(norm_cfg=norm_cfg), neck=dict(norm_cfg=norm_cfg),
+    backbone=dict(num_stages=4, out_indices=(0, 1, 2, 3), norm_cfg=norm_cfg),
+    neck=dict(in_channels=[32, 64, 128, 256], norm_cfg=norm_cfg),
     rpn_head=dict(feat_channels=64),
     roi_head=dict(bbox_head=dict(norm_cfg=norm_cfg), mask_head=dict(num_convs=2, norm_cfg=norm_cfg)),
     train_cfg=dict(rcnn=dict(sampler=dict(num=64))),

@@ -21,7 +21,7 @@ def tiny() -> Path:
     text = importlib.import_module('conftest').TINY
     make_shapes(str(folder / 'shapes'), num_train=16, num_val=8)
     path = folder / 'tiny.py'
-    path.write_text(text.format(base=str(ROOT / 'configs/demo/mask-rcnn_demo.py'), root=f'{folder}/shapes/'))
+    path.write_text(text.format(base=str(ROOT / 'configs/demo/mask-rcnn_demo_256.py'), root=f'{folder}/shapes/'))
     return path
 
 

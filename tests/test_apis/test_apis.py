@@ -14,7 +14,7 @@ from mmdet.evaluation.coco_metric import encode_masks
 from mmdet.literals import literal_config
 from mmdet.structures import DetDataSample
 
-DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
+DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo_256.py'
 CLASSES = ('ellipse', 'triangle', 'rectangle', 'star', 'cross')
 
 

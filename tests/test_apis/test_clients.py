@@ -10,7 +10,7 @@ from small_detector import CLASSES, write_detector
 from mmdet.apis import inference_detector, init_detector
 from mmdet.evaluation.coco_metric import encode_masks
 
-DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
+DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo_256.py'
 
 
 @pytest.fixture(scope='module')

@@ -17,7 +17,7 @@ from mmdet.apis.sources import find_pictures
 from mmdet.apis.tiles import Tiling
 from mmdet.apis.video import Video, VideoFile
 
-DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
+DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo_256.py'
 
 
 @pytest.fixture(scope='module')

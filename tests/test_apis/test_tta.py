@@ -11,7 +11,7 @@ from small_detector import write_detector
 
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 
-DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo.py'
+DEMO = Path(__file__).parents[2] / 'configs/demo/mask-rcnn_demo_256.py'
 SCALES = [(96, 96), (160, 160)]
 FLIPS = {None: None, 'horizontal': 1, 'vertical': 0, 'diagonal': -1}  # cv2's codes
 

@@ -40,7 +40,7 @@ def train(work_dir, kind, resume):
     if not (folder / 'shapes').exists():
         make_shapes(str(folder / 'shapes'), num_train=16, num_val=4)
     path = folder / 'tiny.py'
-    path.write_text(TINY.format(base=str(ROOT / 'configs/demo/mask-rcnn_demo.py'), root=f'{folder}/shapes/')
+    path.write_text(TINY.format(base=str(ROOT / 'configs/demo/mask-rcnn_demo_256.py'), root=f'{folder}/shapes/')
                     + KINDS[kind])
     cfg = read_config(str(path), {})
     cfg.work_dir, cfg.resume, cfg.experiment_name = str(work_dir), resume, work_dir.name
