@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob('*.md'),
                 *(page for folder in ('configs', 'docs', 'tests') for page in (ROOT / folder).rglob('*.md'))])
 FOLDERS = '|'.join(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ('data', 'work_dirs'))
-SOURCES = [path.read_text() for folder in ('tools', 'mmdet/engine') for path in (ROOT / folder).rglob('*.py')]
+SOURCES = [path.read_text() for files in ('tools/**/*.py', 'mmdet/engine/**/*.py', 'tests/mutation.py')
+           for path in ROOT.glob(files)]
 # Of pip, setup.py, argparse, torchrun, Slurm, docker, mkdocs and detectron2.
 FOREIGN = {'--no-build-isolation', '--no-deps', '--no-index', '--find-links', '--index-url', '--inplace', '--help',
            '--signal', '--max-restarts', '--nnodes', '--nproc-per-node', '--rdzv-backend', '--rdzv-endpoint',
