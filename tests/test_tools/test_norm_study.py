@@ -23,7 +23,7 @@ def test_a_study_goes_on_and_draws(tmp_path, monkeypatch, capsys):
     def study(*args):
         monkeypatch.setattr(sys, 'argv', ['', '--out', str(tmp_path / 'results.jsonl'), '--jobs', '1', '--batch', '4',
                                           '--task', 'textures', '--seeds', '1',
-                                          '--steps', '4', '--images', '4', '2', '--probes', '1', *args])
+                                          '--first-seed', '3', '--steps', '4', '--images', '4', '2', '--probes', '1', *args])
         norm_study.main()
         return capsys.readouterr().out
     save = study_plots.save  # draws, which costs most
@@ -35,8 +35,8 @@ def test_a_study_goes_on_and_draws(tmp_path, monkeypatch, capsys):
     text = study('--norms', 'BN', 'CBN, buffer 1')
     assert '2 trainings to do, 2 found' in text
     lines = [json.loads(line) for line in (tmp_path / 'results.jsonl').read_text().splitlines()]
-    assert [(line['norm'], line['images']) for line in lines] == [('BN', 4), ('BN', 2), ('CBN, buffer 1', 4),
-                                                                  ('CBN, buffer 1', 2)]
+    assert [(line['norm'], line['images'], line['seed']) for line in lines] == [
+        ('BN', 4, 3), ('BN', 2, 3), ('CBN, buffer 1', 4, 3), ('CBN, buffer 1', 2, 3)]
     assert sorted(file.name.split('_')[0] for file in tmp_path.glob('*.png')) == ['accuracy', 'estimates', 'layers']
     rows = {row.split('|')[1].strip(): [cell.strip() for cell in row.split('|')[2:-1]]
             for row in text.split('| test accuracy')[1].split('\n\n')[0].splitlines()[2:]}

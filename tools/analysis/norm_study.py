@@ -34,6 +34,7 @@ def parse_args():
     parser.add_argument('--images', nargs='+', type=int, default=[32, 4, 2], help='on a device (32 4 2)')
     parser.add_argument('--batch', type=int, default=32, help='pictures a step on all devices (%(default)s)')
     parser.add_argument('--seeds', type=int, default=3, help='trainings of each kind (%(default)s)')
+    parser.add_argument('--first-seed', type=int, default=0, help='of these (%(default)s)')
     parser.add_argument('--steps', type=int, default=600, help='of a training (%(default)s)')
     parser.add_argument('--lrs', nargs='+', type=float, default=[0.03], help='learning rates (0.03)')
     parser.add_argument('--burnin', type=float, default=0.2, help='share of the steps with CBN as BN (%(default)s)')
@@ -48,7 +49,8 @@ def parse_args():
 
 def jobs(args, names, any_batch, finished):
     """(norm, images, seeds, lr) of what is missing. On a GPU one training has all seeds, which costs little more."""
-    seeds = [list(range(args.seeds))] if args.device != 'cpu' else [[seed] for seed in range(args.seeds)]
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    seeds = [[seed] for seed in seeds] if args.device == 'cpu' else [list(seeds)]
     for lr in args.lrs:
         for together in seeds:
             for norm in names:
