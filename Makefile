@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 UV = $$(command -v uv || echo $(BIN)/uv)
 WORKERS ?= 2
 SOURCES := $(shell find mmdet/ops/csrc -type f)
+# Else every process that a test or a training starts compiles PyTorch's modules anew, for 3 seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test mypy pytest install release
 .DEFAULT_GOAL := help
