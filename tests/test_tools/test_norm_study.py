@@ -23,7 +23,8 @@ def test_a_study_goes_on_and_draws(tmp_path, monkeypatch, capsys):
     def study(*args):
         monkeypatch.setattr(sys, 'argv', ['', '--out', str(tmp_path / 'results.jsonl'), '--jobs', '1', '--batch', '4',
                                           '--task', 'textures', '--seeds', '1',
-                                          '--first-seed', '3', '--steps', '4', '--images', '4', '2', '--probes', '1', *args])
+                                          '--first-seed', '3', '--steps', '4', '--images', '4', '2', '--probes', '1',
+                                          *args])
         norm_study.main()
         return capsys.readouterr().out
     save = study_plots.save  # draws, which costs most

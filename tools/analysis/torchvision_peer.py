@@ -32,6 +32,10 @@ class Backbone(ResNet):
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
 
 
+def as_it_is(image, target=None):
+    return image, target
+
+
 def detector(model):
     """torchvision's FasterRCNN for the `model` of a config: ResNet-18 or 34, FPN, convolutional box head, GN or BN."""
     rpn, roi, train, test = model.rpn_head, model.roi_head, model.train_cfg, model.test_cfg
@@ -43,8 +47,8 @@ def detector(model):
     sizes = [tuple(stride * scale for scale in anchors.scales) for stride in anchors.strides]
     pool = MultiScaleRoIAlign([str(i) for i in range(LEVELS)], 7, sampling_ratio=2,
                               canonical_scale=4 * roi.bbox_roi_extractor.get('finest_scale', 56))
-    return FasterRCNN(
-        pyramid, image_mean=[0.] * 3, image_std=[1.] * 3, _skip_resize=True,
+    peer = FasterRCNN(
+        pyramid, image_mean=[0.] * 3, image_std=[1.] * 3,
         rpn_anchor_generator=AnchorGenerator(tuple(sizes), (tuple(anchors.ratios),) * len(sizes)),
         rpn_pre_nms_top_n_train=train.rpn_proposal.nms_pre, rpn_post_nms_top_n_train=train.rpn_proposal.max_per_img,
         rpn_pre_nms_top_n_test=test.rpn.nms_pre, rpn_post_nms_top_n_test=test.rpn.max_per_img,
@@ -55,6 +59,8 @@ def detector(model):
         box_batch_size_per_image=train.rcnn.sampler.num, box_positive_fraction=train.rcnn.sampler.pos_fraction,
         box_score_thresh=test.rcnn.score_thr, box_nms_thresh=test.rcnn.nms.iou_threshold,
         box_detections_per_img=test.rcnn.max_per_img)
+    peer.transform.resize = as_it_is  # the pipeline has done it; torchvision's own _skip_resize holds in training alone
+    return peer
 
 
 @MODELS.register_module()
