@@ -14,8 +14,6 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 TABLED = re.compile(r'.+(_mAP_\w+|_AP[\dsmlrcf]+|_precision)')  # figures that stand in a table above the line
-
-
 MEANS = '.*(loss|time|data_time|grad_norm|left_out).*'  # figures of which a line tells the mean over its steps
 
 

@@ -13,13 +13,13 @@ from terminaltables import AsciiTable
 
 from mmdet.datasets import read_coco_json
 from mmdet.datasets.classes import one_id_a_name
+from mmdet.datasets.garbage_collection import no_garbage_collection
 from mmdet.errors import UserError
 from mmdet.registry import METRICS
 from mmdet.report import Evaluated
 from mmdet.structures.mask import PastedMasks, checked_rles
 
 from .coco_evaluation import AREAS, GroundTruth, average_precision, average_recall, coco_index, evaluate_coco
-from .collector import resting_collector
 from .ground_truth import seen_in_file, seen_in_samples
 from .recall import fast_recall
 
@@ -91,7 +91,7 @@ class CocoMetric(BaseMetric):
                 result['instances'] = sample['instances']
             self.results.append(result)
 
-    @resting_collector()
+    @no_garbage_collection()
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Evaluate the predictions of all processes: figures by name, rounded to 3 digits as mmdetection does."""
         classes = (self.dataset_meta or {}).get('classes')

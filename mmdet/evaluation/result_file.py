@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 
 from mmdet.datasets import read_coco_json
+from mmdet.datasets.garbage_collection import no_garbage_collection
 from mmdet.report import Evaluated
 
 from .coco_evaluation import coco_index, evaluate_coco
-from .collector import resting_collector
 from .prediction_file import read_detections
 from .results import iou_types
 
 
-@resting_collector()
+@no_garbage_collection()
 def evaluated_file(annotations: Path, results: Path, images: Path | None = None) -> Evaluated:
     """Evaluate a result file, of COCO or a pickle: boxes, and masks where it has them.
 

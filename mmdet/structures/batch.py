@@ -133,7 +133,7 @@ class GroundTruth(NamedTuple):
             if not len(windows):  # rows that stand for no object look at the first mask
                 windows = np.zeros((1, 4), np.int64)
             own_masks = [torch.from_numpy(pixels), torch.from_numpy(windows)]
-        image_sizes = torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32)
+        image_sizes = pack_image_sizes(samples, 'cpu')
         padded_sizes = torch.tensor([sample.get('pad_shape', sample.img_shape)[:2] for sample in samples],
                                     dtype=torch.float32)
         boxes, labels, valid, ignored, image_sizes, padded_sizes, mask_rows, *own_masks = to_device(

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mmdet.apis.operator_log.fake_device import backward, fake, move
+from mmdet.apis.operator_log.fake_device import backward, move
 
-__all__ = ['Transfers', 'backward', 'fake', 'move']
+__all__ = ['Transfers', 'backward', 'move']
 COPIES = torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default
 
 

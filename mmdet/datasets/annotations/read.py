@@ -1,11 +1,9 @@
 """An annotation file as a table."""
-import contextlib
-import gc
 import os
-from collections.abc import Iterator
 
 from mmengine.fileio import LocalBackend, get_file_backend
 
+from mmdet.datasets.garbage_collection import no_garbage_collection
 from mmdet.errors import UserError
 
 from .build import build_table
@@ -28,7 +26,7 @@ def read_annotations(path: str, backend_args: dict | None = None, test_mode: boo
     path = str(path)
 
     def build() -> AnnotationTable:
-        with _no_garbage_collection():
+        with no_garbage_collection():
             return build_table(read_entries(path, backend_args), path)
 
     try:
@@ -40,15 +38,3 @@ def read_annotations(path: str, backend_args: dict | None = None, test_mode: boo
     if not table.complete and not test_mode:
         raise UserError(f"annotation file {path} is no COCO instances file: it has no list ['annotations']. {COCO}.")
     return table
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Millions of objects come and go, none in a cycle; looking for cycles among all else takes half the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
