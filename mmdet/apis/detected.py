@@ -3,10 +3,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
 from mmdet.errors import UserError
 from mmdet.evaluation.coco_metric import encode_masks
-from mmdet.structures import DetDataSample
+from mmdet.structures import DetDataSample, to_host
 
 from .sources import Picture
 
@@ -52,7 +53,8 @@ class Detected:
 def prediction_dict(sample: DetDataSample) -> dict:
     """labels, scores, bboxes and masks (RLE) of a sample's predictions as plain lists."""
     instances = sample.pred_instances
-    result = {name: instances[name].tolist() for name in ('labels', 'scores', 'bboxes')}
+    names = 'labels', 'scores', 'bboxes'
+    result = dict(zip(names, map(Tensor.tolist, to_host([instances[name] for name in names])), strict=True))
     if 'masks' in instances:
         result['masks'] = encode_masks(instances.masks)
     return result

@@ -17,6 +17,7 @@ from mmdet.datasets.garbage_collection import no_garbage_collection
 from mmdet.errors import UserError
 from mmdet.registry import METRICS
 from mmdet.report import Evaluated
+from mmdet.structures import to_host
 from mmdet.structures.mask import PastedMasks, checked_rles
 
 from .coco_evaluation import AREAS, GroundTruth, average_precision, average_recall, coco_index, evaluate_coco
@@ -79,8 +80,8 @@ class CocoMetric(BaseMetric):
         for sample in data_samples:
             pred = sample['pred_instances']
             result = {key: sample.get(key) for key in ('img_id', 'img_path', 'ori_shape')}
-            for name in ('bboxes', 'scores', 'labels'):
-                result[name] = pred[name].cpu().numpy()
+            names = 'bboxes', 'scores', 'labels'
+            result.update(zip(names, map(torch.Tensor.numpy, to_host([pred[name] for name in names])), strict=True))
             if 'masks' in pred:
                 foreign = isinstance(pred['masks'], list)
                 result['masks'] = _checked(pred['masks'], sample) if foreign else encode_masks(pred['masks'])

@@ -10,6 +10,7 @@ from terminaltables import AsciiTable
 
 from mmdet.errors import UserError
 from mmdet.registry import METRICS
+from mmdet.structures import to_host
 
 USUAL_MODES = dict(VOC2007='11points', VOC2012='area')
 
@@ -70,12 +71,13 @@ class VOCMetric(BaseMetric):
             if not self.format_only and ('bboxes' not in known or 'labels' not in known):
                 raise UserError('VOCMetric has no ground truth: add LoadAnnotations(with_bbox=True) behind Resize to '
                                 'the test pipeline')
-            result = dict(name=(sample.get('img_id'), sample.get('img_path')))
+            result: dict[str, Any] = dict(name=(sample.get('img_id'), sample.get('img_path')))
             for kind, fields, instances in (('gt', ('bboxes', 'labels'), known),
                                             ('ignored', ('bboxes', 'labels'), ignored),
                                             ('pred', ('bboxes', 'labels', 'scores'), sample['pred_instances'])):
-                result.update({f'{kind}_{field}': instances[field].cpu().numpy()
-                               for field in fields if field in instances})
+                there = [field for field in fields if field in instances]
+                for field, value in zip(there, to_host([instances[field] for field in there]), strict=True):
+                    result[f'{kind}_{field}'] = value.numpy()
             self.results.append(result)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:

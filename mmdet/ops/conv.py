@@ -4,8 +4,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from mmdet.ops import conv_3x3
+from mmdet.ops import conv_3x3, conv_relu
 from mmdet.ops.bias_relu import bias_relu
+from mmdet.ops.conv_kernels import CONV_RELU
 from mmdet.ops.extension import KERNELS
 from mmdet.ops.fold_norm import fold_norm
 
@@ -51,6 +52,9 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
         scale = scale.view(-1, 1, 1, 1)
     # One kernel for all that follows: PyTorch would add a bias in one of its own, too.
     joins = KERNELS['bias_relu_', x.device.type] and x.dim() == 4 and (bias is not None or residual is not None or relu)
+    options = stride, padding, dilation, groups
+    if CONV_RELU and joins and relu and conv_relu.serves(x, weight, options):
+        return conv_relu.conv_relu(x, weight, bias, residual, options)
     bias, shift = (None, bias) if joins else (bias, None)
     own = False  # decided in the body: a function for it would make the training step one call deeper
     if conv_3x3.SERVES and x.dim() == 4 and weight.shape[2:] == (3, 3) and stride == dilation == (1, 1) \
@@ -63,7 +67,6 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: tuple[
         own = tiles >= conv_3x3.MIN_TILES and channels == weight.shape[1] \
             and min(channels, len(weight)) >= conv_3x3.MIN_CHANNELS \
             and tiles * 16 <= conv_3x3.MAX_WASTE * batch * (height - shrink) * (width - shrink)
-    options = stride, padding, dilation, groups
     if scale is not None and x.dim() == 4 and torch.is_grad_enabled() and len(x) and not isinstance(padding, str) \
             and not torch.compiler.is_compiling():
         out = _ScaledConv.apply(x, weight, bias, scale, options, own)

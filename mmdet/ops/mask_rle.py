@@ -26,7 +26,9 @@ def paste_masks_as_rle(probs: Tensor, boxes: Tensor, height: int, width: int, th
     find = torch.ops.mmdet.mask_runs if SERVED[probs.device.type] else slow_mask_runs
     encode = torch.ops.mmdet.encode_runs if SERVED['cpu'] else _slow_encode_runs
     runs, num_runs = find(probs, boxes, height, width, threshold)
-    chars, num_chars = encode(runs.cpu(), num_runs.cpu(), height * width)
+    if probs.device.type != 'cpu':  # one copy
+        num_runs, runs = torch.cat([num_runs, runs.flatten()]).cpu().split([len(num_runs), runs.numel()])
+    chars, num_chars = encode(runs.view(-1, 2), num_runs, height * width)
     text, ends = chars.numpy().tobytes().decode('ascii'), num_chars.cumsum(0).tolist()
     return [dict(size=[height, width], counts=text[end - length:end])
             for end, length in zip(ends, num_chars.tolist(), strict=True)]

@@ -49,14 +49,31 @@ def to_device(tensors: Sequence[Tensor], device: torch.device | str) -> list[Ten
         return list(map(Tensor.to, tensors, repeat(device)))
     if len(tensors) == 1:
         return [_copy(tensors[0].pin_memory(), device)]
+    packed, unpack = _pack(tensors, pin_memory=torch.cuda.is_available())
+    return unpack(_copy(packed, device))
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors, all of one device, on the CPU and without gradients. From a GPU they travel in one copy."""
+    tensors = [tensor.detach() for tensor in tensors]
+    if all(tensor.device.type == 'cpu' for tensor in tensors):
+        return tensors
+    packed, unpack = _pack(tensors, device=tensors[0].device)
+    return unpack(packed.cpu())
+
+
+def _pack(tensors, **where):
+    """The tensors one after the other as bytes, and what makes them of a copy of these."""
     ends = list(accumulate(-(-tensor.numel() * tensor.element_size() // ALIGNMENT) * ALIGNMENT for tensor in tensors))
-    packed = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=torch.cuda.is_available())
     places = [(end, tensor.numel() * tensor.element_size()) for end, tensor in zip([0, *ends], tensors)]
-    for tensor, (start, size) in zip(tensors, places):
-        packed[start:start + size].view(tensor.dtype).view(tensor.shape).copy_(tensor)
-    packed = _copy(packed, device)
-    return [packed[start:start + size].view(tensor.dtype).view(tensor.shape)
-            for tensor, (start, size) in zip(tensors, places)]
+
+    def unpack(packed):
+        return [packed[start:start + size].view(tensor.dtype).view(tensor.shape)
+                for tensor, (start, size) in zip(tensors, places)]
+    packed = torch.empty(ends[-1], dtype=torch.uint8, **where)
+    for own, tensor in zip(unpack(packed), tensors):
+        own.copy_(tensor)
+    return packed, unpack
 
 
 def _copy(pinned, device):

@@ -125,7 +125,7 @@ def test_our_convolutions_can_be_turned_off(run):
 
 def test_unknown_choice_of_convolutions_is_an_error(monkeypatch):
     monkeypatch.setenv('MMDET_CONV', 'off')
-    with pytest.raises(ValueError, match="MMDET_CONV='off': must be torch or unset"):
+    with pytest.raises(ValueError, match="MMDET_CONV='off': must be torch, cudnn or unset"):
         conv_kernels._wanted()
 
 

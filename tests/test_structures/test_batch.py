@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmdet.structures import batch
-from mmdet.structures.batch import to_device
+from mmdet.structures.batch import to_device, to_host
 
 
 def test_tensors_travel_in_one_copy(monkeypatch):
@@ -19,6 +19,27 @@ def test_tensors_travel_in_one_copy(monkeypatch):
     for value, expected in zip(arrived, tensors, strict=True):
         assert value.dtype == expected.dtype and value.data_ptr() % value.element_size() == 0
         assert torch.equal(value, expected)
+
+
+def test_predictions_come_back_in_one_copy(monkeypatch):
+    """From a device of no numbers in one copy; on the CPU they stay where they are."""
+    boxes = torch.rand(3, 4, requires_grad=True)
+    same, = to_host([boxes])
+    assert same.data_ptr() == boxes.data_ptr() and not same.requires_grad
+    kinds = [boxes.detach(), torch.rand(3), torch.arange(3), torch.zeros(0, 4)]
+    copied = []
+    monkeypatch.setattr(torch.Tensor, 'cpu', lambda tensor: copied.append(tensor) or torch.empty(
+        tensor.shape, dtype=tensor.dtype))
+    back = to_host([tensor.to('meta') for tensor in kinds])
+    assert [(t.shape, t.dtype, t.device.type) for t in back] == [(t.shape, t.dtype, 'cpu') for t in kinds]
+    assert len(copied) == 1 and copied[0].device.type == 'meta'
+
+
+@pytest.mark.gpu
+def test_predictions_come_back_as_they_were():
+    kinds = [torch.rand(3, 4), torch.rand(3), torch.arange(3), torch.zeros(0, 4), torch.rand(4, 3).T]
+    for value, expected in zip(to_host([tensor.cuda() for tensor in kinds]), kinds, strict=True):
+        assert value.device.type == 'cpu' and torch.equal(value, expected)
 
 
 def test_a_copy_is_made_beside_the_work_before_it(monkeypatch):

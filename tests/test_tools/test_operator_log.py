@@ -8,6 +8,7 @@ from run_tool import ROOT
 from mmdet import ops
 from mmdet.apis.complexity import count_costs
 from mmdet.apis.operator_log import Device, cost, record
+from mmdet.ops import conv
 from mmdet.registry import MODELS
 
 pytestmark = pytest.mark.skipif(ops.backend() != 'mmdet' or not torch.backends.cuda.is_built(),
@@ -69,6 +70,23 @@ def test_step_of_a_small_model():
     assert {part for part in parts if part.endswith('backward')} >= {'backbone, backward', 'RoI heads, backward'}
     assert sum(entry.operator == 'mmdet.bias_relu_' for entry in log.entries) > 20 and log.kept > 2 * 64 * 96 * 16
     assert sum(int(row[1].replace(',', '')) for row in log.table('operator')) == len(log.entries)
+
+
+def test_convolutions_that_end_with_relu(monkeypatch):
+    logs = []
+    for serves in (False, True):
+        monkeypatch.setattr(conv, 'CONV_RELU', serves)
+        logs.append([entry for entry in record(small(), 2, (64, 96), 3, 'bfloat16', DEVICE).entries
+                     if entry.part == 'backbone'])
+    apart, joined = ([sum(column) for column in zip(*(entry.cost for entry in entries))] for entries in logs)
+    assert joined[3] == apart[3]  # FLOP; bias and ReLU stay apart in three shortcuts, which end without ReLU
+    again = [entry.cost for entry in logs[0] if entry.operator == 'mmdet.bias_relu_']
+    kept = [entry.cost for entry in logs[1] if entry.operator == 'mmdet.bias_relu_']
+    assert len(kept) == 3 and sum(of.written for of in kept) < sum(of.written for of in again)
+    written = sum(of.written for of in again) - sum(of.written for of in kept)
+    casts = sum(entry.cost.written for entry in logs[1] if entry.operator == 'aten._to_copy') - \
+        sum(entry.cost.written for entry in logs[0] if entry.operator == 'aten._to_copy')
+    assert apart[2] - joined[2] == written - casts
 
 
 def test_outside_a_graph_little_is_left():

@@ -92,8 +92,8 @@ def _convolution_backward(args, out, device):
 
 
 def _flop(name, args, out):
-    if name in ('convolution', '_convolution', 'cudnn_convolution'):
-        transposed = name != 'cudnn_convolution' and args[6]
+    if name in ('convolution', '_convolution') or name.startswith('cudnn_convolution'):
+        transposed = not name.startswith('cudnn') and args[6]
         return 2 * (args[0] if transposed else out).numel() * args[1][0].numel()
     if name in ('mm', 'bmm'):
         return 2 * out.numel() * args[0].shape[-1]
