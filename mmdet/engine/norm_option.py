@@ -15,13 +15,13 @@ NORMS = dict(
 BURNIN = 2 / 3  # of the training, in which CBN is BN: as in the published recipe, until the learning rate drops
 
 
-def apply_norm(cfg: Config, norm: str) -> None:
+def apply_norm(cfg: Config, norm: str, **given: Any) -> None:
     """Put `norm`, a key of NORMS, into necks, box heads and mask heads of `cfg.model`, in place.
 
     A shared head, which has the convolutions before a box head, trains its norms then, too. A 2fc box head becomes the
     4conv1fc one, which has norms. The backbone keeps its batch norms where norm_eval freezes them; a backbone that
     trains its norms gets `norm` too. Where the config has that type already its options stay. CBN begins after BURNIN
-    of the training.
+    of the training. given: more options of it.
     """
     if norm not in NORMS:
         raise UserError(f'--norm {norm}: known are {", ".join(NORMS)}')
@@ -40,7 +40,7 @@ def apply_norm(cfg: Config, norm: str) -> None:
     for place in places:
         options = place.get('norm_cfg') or {}
         options = options if options.get('type') == norm else _burnin(cfg) if norm == 'CBN' else {}
-        place.norm_cfg = ConfigDict(NORMS[norm], **options)
+        place.norm_cfg = ConfigDict({**NORMS[norm], **options, **given})
     for head in boxes:
         if head.type == 'Shared2FCBBoxHead':
             head.type = 'Shared4Conv1FCBBoxHead'

@@ -8,7 +8,8 @@ from mmdet.ops.weight_grad import conv2d_weight_grad
 
 @torch.no_grad()
 def variance_slope(x: Tensor, weight: Tensor, y: Tensor, mean: Tensor, patch: Tensor, stride: tuple[int, ...] = (1, 1),
-                   padding: tuple[int, ...] = (0, 0), dilation: tuple[int, ...] = (1, 1), groups: int = 1) -> Tensor:
+                   padding: tuple[int, ...] = (0, 0), dilation: tuple[int, ...] = (1, 1), groups: int = 1,
+                   rows: Tensor | None = None) -> Tensor:
     """Derivative of the variance of each channel of y = conv2d(x, weight) by its weights. No gradient flows through it.
 
     It is 2/N times the sum over the N positions of y - mean times the patch under it: the convolution's weight gradient
@@ -23,6 +24,7 @@ def variance_slope(x: Tensor, weight: Tensor, y: Tensor, mean: Tensor, patch: Te
         mean (Tensor): (Cout,), y's, float32 or wider.
         patch (Tensor): (Cin, kh, kw), mean_patch of x, in the dtype of `mean`.
         stride, padding, dilation, groups: the convolution's.
+        rows (Tensor or None): bool (B,), the images whose variance it is, and whose means `mean` and `patch` are.
 
     Returns:
         Tensor: (Cout, Cin/groups, kh, kw), contiguous, in the dtype of `mean`.
@@ -38,7 +40,10 @@ def variance_slope(x: Tensor, weight: Tensor, y: Tensor, mean: Tensor, patch: Te
     share = .5 if x.device.type == 'cpu' else 1  # of the products: scatter matrices are symmetric
     pointwise = weight.shape[2:] == stride == (1, 1) and groups == 1 and padding == (0, 0)
     if pointwise and cin * (share * count + cout) < count * cout:
-        slope = weight.to(mean.dtype).flatten(1) @ scatter_matrix(x, patch.flatten())
-        return slope.view_as(weight).mul_(2 / count)
-    return conv2d_weight_grad(x, weight.shape, y, stride, padding, dilation, groups, offset=mean, scale=2 / count,
-                              rough=True)
+        if rows is not None:
+            x = torch.where(rows.view(-1, 1, 1, 1), x, patch.to(x.dtype))
+        slope = (weight.to(mean.dtype).flatten(1) @ scatter_matrix(x, patch.flatten())).view_as(weight).mul_(2 / count)
+    else:
+        slope = conv2d_weight_grad(x, weight.shape, y, stride, padding, dilation, groups, offset=mean, scale=2 / count,
+                                   rough=True, rows=rows)
+    return slope if rows is None else slope * (len(rows) / rows.sum().clamp(min=1).to(slope.dtype))

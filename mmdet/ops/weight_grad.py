@@ -15,7 +15,7 @@ FIXED_TILES = 8  # as many as take the time of what does not depend on their num
 def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, ...], grad: Tensor,
                        stride: tuple[int, ...] = (1, 1), padding: tuple[int, ...] = (0, 0),
                        dilation: tuple[int, ...] = (1, 1), groups: int = 1, offset: Tensor | None = None,
-                       scale: float = 1., rough: bool = False) -> Tensor:
+                       scale: float = 1., rough: bool = False, rows: Tensor | None = None) -> Tensor:
     """The sum over all output positions of the gradient there times the input patch under it.
 
     For a 3x3 convolution of stride 1 on the CPU our own kernel takes 0.3 to 0.5 of the time of PyTorch's in float32, by
@@ -31,6 +31,7 @@ def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, ...], grad: Tensor,
         rough (bool): allow that kernel's error to be 25 times as large (about 3e-5 of the largest result), where it is
             faster then: on maps of 7x7 and 14x14 it takes 0.65 of the time, of 40x40 0.8, on larger ones 0.85. On
             a GPU, where x is of half precision, allow grad to be rounded to bfloat16, about 1 in 500, and the result.
+        rows (Tensor or None): bool (B,), the images that count; None: all.
 
     Returns:
         Tensor: (Cout, Cin/groups, kh, kw), contiguous, in the widest of float32 and the dtypes of x and grad.
@@ -42,7 +43,10 @@ def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, ...], grad: Tensor,
     check_number('conv2d_weight_grad', scale=scale)
     dtype = torch.promote_types(torch.promote_types(x.dtype, grad.dtype), torch.float32)
     _check(x, weight_shape, grad, (stride, padding, dilation), groups, offset, dtype)
-    if (CONV_KERNELS and _num_tiles(grad, 4) >= MIN_TILES and x.device.type == 'cpu' and SERVED['cpu']
+    if rows is not None and (rows.dtype != torch.bool or rows.shape != x.shape[:1] or rows.device != x.device):
+        raise ValueError(f'conv2d_weight_grad: rows must be bool ({len(x)},) on {x.device}, got {rows.dtype} '
+                         f'{tuple(rows.shape)} on {rows.device}')
+    if (CONV_KERNELS and rows is None and _num_tiles(grad, 4) >= MIN_TILES and x.device.type == 'cpu' and SERVED['cpu']
             and {x.dtype, grad.dtype} <= DTYPES and groups == 1 and tuple(weight_shape[2:]) == (3, 3)
             and tuple(stride) == tuple(dilation) == (1, 1)):
         x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
@@ -55,6 +59,8 @@ def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, ...], grad: Tensor,
     if offset is not None:
         offset = offset.view(-1, 1, 1)
         grad = grad - offset if kind == dtype else torch.sub(grad, offset, out=torch.empty_like(grad, dtype=kind))
+    if rows is not None:
+        grad = grad.masked_fill(~rows.view(-1, 1, 1, 1), 0)
     result = conv2d_weight(x.to(kind), weight_shape, grad.to(kind), stride, padding, dilation, groups)
     result = result.to(dtype).contiguous()
     return result if scale == 1 else result * scale

@@ -260,3 +260,11 @@ def test_get_flops(tmp_path):
     assert math.isclose(flops, 2 * macs, abs_tol=0.002)
     assert math.isclose(macs, sum(line[0] for line in lines.values()), abs_tol=0.0005 * len(lines))
     assert 'no height and width' in run('analysis/get_flops.py', config, '--shape', 0, cwd=tmp_path, fails=True)
+
+
+def test_slope_error(tiny, monkeypatch, capsys):
+    monkeypatch.chdir(tiny.parent)
+    monkeypatch.setattr(sys, 'argv', ['', str(tiny), '--steps', '4', '--every', '2'])
+    load('slope_error', monkeypatch).main()
+    lines = table(capsys.readouterr().out)
+    assert len(lines) == 4 and float(lines[0][2]) > float(lines[1][2])

@@ -13,7 +13,10 @@ import norm_study  # noqa: E402
 import study_plots  # noqa: E402
 import study_statistics  # noqa: E402
 import study_training  # noqa: E402
+from slope_window import Window, errors  # noqa: E402
 from study_network import Network  # noqa: E402
+
+from mmdet.models.layers import ConvModule  # noqa: E402
 
 
 def test_a_study_goes_on_and_draws(tmp_path, monkeypatch, capsys):
@@ -102,3 +105,20 @@ def test_errors_of_compensated_statistics():
         for truth in ('inputs', 'window'):
             assert found[f'{estimate}/{truth}'][0] == pytest.approx(expected.tolist(), rel=0.01, abs=1e-4)
     assert found['average/inputs'][0][1] > 3 * found['compensated/inputs'][0][1]
+
+
+def test_slope_error_sees_what_cbn_did():
+    """Its estimate by slopes of all positions is the one that CBN normalized with."""
+    torch.manual_seed(0)
+    layer = ConvModule(3, 8, 3, padding=1, norm_cfg=dict(type='CBN', buffer_num=2)).double()
+    window = Window(layer.norm)
+    for _ in range(4):
+        layer(torch.randn(2, 3, 9, 8, dtype=torch.float64))
+        with torch.no_grad():
+            layer.conv.weight += 0.005 * torch.randn_like(layer.conv.weight)
+    layer(torch.randn(2, 3, 9, 8, dtype=torch.float64))
+    _, _, compensated, *_ = found = window.estimates()
+    for value, expected in zip(layer.norm._recent[-1][1], compensated, strict=True):
+        torch.testing.assert_close(value, expected)
+    rows = errors(found)
+    assert rows[1].max() < rows[0].max() / 3 and len(rows) == len(found) - 1

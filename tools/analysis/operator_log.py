@@ -26,6 +26,7 @@ def parse_args():
                         help='others than float32 are of autocast')
     parser.add_argument('--norm', nargs='+', choices=NORM_NAMES, default=[None],
                         help='these in neck and heads, one after the other; then only their sums are listed')
+    parser.add_argument('--slope-stride', type=int, default=1, help='of --norm CBN (%(default)s)')
     parser.add_argument('--bandwidth', type=float, default=2.7e12, help='bytes a second (default: 2.7e12, an H100)')
     parser.add_argument('--speed', type=float, default=560e12, help='FLOP a second (default: 560e12, its bfloat16)')
     parser.add_argument('--cuda-graph', action='store_true', help='losses and gradients are a graph of one launch')
@@ -53,7 +54,7 @@ def main():
     for norm in args.norm:
         cfg = read_config(args.config, args.cfg_options)
         if norm:
-            apply_norm(cfg, norm)
+            apply_norm(cfg, norm, **(dict(slope_stride=args.slope_stride) if norm == 'CBN' else {}))
         log = record(cfg, args.batch_size, args.size, args.objects, args.dtype, Device(args.bandwidth, args.speed),
                      args.cuda_graph)
         lines.append([norm or Path(args.config).stem, *log.sums(log.entries), f'{log.kept / 1e9:.1f}'])

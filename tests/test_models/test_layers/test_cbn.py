@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmdet.errors import UserError
 from mmdet.models.layers import CBN, ConvModule, conv_norm
+from mmdet.models.layers.patch_stats import slopes
 
 DATA = Path(__file__).parents[2] / 'data'
 
@@ -50,6 +51,7 @@ class Definition(nn.Module):
 
     def __init__(self, module, buffer_num=3):
         super().__init__()
+        self.every = module.bn.slope_stride
         self.conv = copy.deepcopy(module.conv)
         self.bn = nn.BatchNorm2d(module.conv.out_channels).to(module.conv.weight.dtype)
         self.bn.load_state_dict(module.bn.state_dict())
@@ -65,9 +67,11 @@ class Definition(nn.Module):
         for mu_s, nu_s, d_mu, d_nu, then in self.history:
             means.append(mu_s + (d_mu * (today - then)).sum(1))
             squares.append(torch.maximum(nu_s + (d_nu * (today - then)).sum(1), means[-1] ** 2))
-        d_mu, d_nu = (torch.stack([
+        chosen = y[:, :, ::self.every, ::self.every].var((0, 2, 3), correction=0)
+        d_mu, d_var = (torch.stack([
             torch.cat([g[j].flatten() for g in torch.autograd.grad(value[j], weights, retain_graph=True)])
-            for j in range(len(value))]) for value in (mu, nu))
+            for j in range(len(value))]) for value in (mu, chosen))
+        d_nu = d_var + 2 * mu.detach()[:, None] * d_mu
         self.history = [*self.history, (mu.detach(), nu.detach(), d_mu, d_nu, today)][-self.buffer_num:]
         mean, square = torch.stack(means).mean(0), torch.stack(squares).mean(0)
         scale = self.bn.weight / (square - mean ** 2 + self.bn.eps).sqrt()
@@ -113,10 +117,16 @@ def test_golden(name):
                 parameter -= golden['lr'].item() * grad
 
 
+SAMPLED = dict(type='CBN', buffer_num=3, slope_stride=2)
+
+
 @each('options', [
     dict(), dict(padding=1), dict(stride=2, padding=1), dict(dilation=2, padding=2), dict(groups=2), dict(bias=True),
     dict(kernel_size=1), dict(kernel_size=1, stride=3), dict(kernel_size=(3, 1), stride=(2, 1), padding=(0, 2)),
-    dict(groups=2, bias=True, stride=2, dilation=(1, 2), padding=3), dict(padding='same', dilation=2)])
+    dict(groups=2, bias=True, stride=2, dilation=(1, 2), padding=3), dict(padding='same', dilation=2),
+    dict(norm=SAMPLED, padding=1), dict(norm=SAMPLED, kernel_size=1, bias=True), dict(norm=SAMPLED, stride=2, groups=2),
+    dict(norm=SAMPLED, kernel_size=1, stride=2), dict(norm=SAMPLED, kernel_size=1, padding=1, cout=3),
+    dict(norm=SAMPLED, kernel_size=1, cout=9, padding='same'), dict(norm=SAMPLED, padding='same', dilation=2)])
 def test_equals_definition_by_second_differentiation(options):
     module = layer(**options)
     definition = Definition(module)
@@ -124,6 +134,25 @@ def test_equals_definition_by_second_differentiation(options):
         definition.load_state_dict(module.state_dict(), strict=False)  # large steps blow rounding up
         for value, expected in zip(step(module, x, lr=8.), step(definition, x, lr=8.), strict=True):
             torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
+
+
+@each('options', [dict(padding=1), dict(kernel_size=1), dict(kernel_size=1, stride=2)])
+@each('every', [1, 2])
+def test_rows_that_do_not_count(every, options):
+    """The slopes of a padded batch are those of its real rows alone, also where a convolution is asked for them."""
+    module = layer(**options)
+    asked = copy.deepcopy(module.conv)
+    asked.convolve = lambda x, weight: asked._conv_forward(x, weight, None)
+    x, real = batches(1, (5, 4, 7, 6))[0], torch.tensor([True, False, True, True, False])
+    with torch.no_grad():
+        y = module.conv(x)
+        mean = y[real].mean((0, 2, 3))
+        for value, expected in zip(slopes(x[real], module.conv, y[real], mean, None, every),
+                                   slopes(x, module.conv, y, mean, real, every), strict=True):
+            torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
+    for value, expected in zip(slopes(x, module.conv, y, mean, real, every), slopes(x, asked, y, mean, real, every),
+                               strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
 
 
 def estimates_of(module, conv=None):
@@ -223,7 +252,8 @@ class TestBurnin:
                 torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
         assert (module(batches(1, seed=7)[0]) - plain(batches(1, seed=7)[0])).abs().max() > 1e-3
 
-    @pytest.mark.parametrize('wrong', [dict(burnin=1, burnin_iters=3), dict(ramp='cosine'), dict(buffer_num=-1)],
+    @pytest.mark.parametrize('wrong', [dict(burnin=1, burnin_iters=3), dict(ramp='cosine'), dict(buffer_num=-1),
+                                       dict(slope_stride=0)],
                              ids=str)
     def test_wrong_options_are_named(self, wrong):
         with pytest.raises(ValueError, match=f'norm_cfg: .*{next(iter(wrong))}'):
