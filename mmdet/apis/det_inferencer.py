@@ -11,7 +11,6 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
-from mmengine.utils import ProgressBar
 
 from mmdet.checkpoints import read_checkpoint
 from mmdet.engine.config import innermost
@@ -19,6 +18,7 @@ from mmdet.engine.result_names import ResultNames
 from mmdet.engine.tta import tta_parts
 from mmdet.errors import UserError
 from mmdet.literals import literal_config
+from mmdet.progress import progress
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.visualization import DetLocalVisualizer
@@ -147,12 +147,8 @@ class DetInferencer:
         return results
 
     def with_progress(self, results: Iterator[Detected], total: int | None) -> Iterator[Detected]:
-        """The same, with a bar of how many there were and how long the rest will take."""
-        progress = ProgressBar(total or 0) if self.show_progress and total != 1 else None
-        for result in results:
-            yield result
-            if progress:
-                progress.update()
+        """The same, and on stderr how many there were and how long the rest will take."""
+        return progress(results, 'detecting', total) if self.show_progress and total != 1 else results
 
     def stream(self, found: Iterable, batch_size: int | None = None, tiling: Tiling | None = None,
                workers: int = 2) -> Iterator[Detected]:

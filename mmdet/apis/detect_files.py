@@ -90,7 +90,7 @@ def detect_files(inferencer: DetInferencer, inputs: Any, out_dir: str, save_vis:
             if print_result:
                 print(detected.record.prediction)
     seconds = time.perf_counter() - start
-    print(f'\n{total} pictures in {seconds:.1f} s, {total / seconds:.2f} a second', flush=True)
+    print(f'{total} picture{"s" if total != 1 else ""} in {seconds:.1f} s, {total / seconds:.2f} a second', flush=True)
     if shards is not None:
         barrier()
         failed = _merge(shards, later, out_dir, classes, pred_score_thr) if rank == 0 else 0
