@@ -22,7 +22,7 @@ def draw(model, dataset, folder):
     visualizer = DetLocalVisualizer()
     visualizer.dataset_meta = dataset.metainfo
     folder.mkdir(parents=True, exist_ok=True)
-    for index in range(PICTURES):
+    for index in range(min(PICTURES, len(dataset))):
         sample = model.test_step(pseudo_collate([dataset[index]]))[0].cpu()
         for instances in (sample.gt_instances, sample.pred_instances):
             masks = instances.pop('masks')
