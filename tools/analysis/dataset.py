@@ -32,13 +32,13 @@ def parse_args():
 
 
 def read(args):
-    """Class names; image (N,), label (N,) and width and height (N, 2) of the objects; number of images."""
+    """Names; image (N,), label (N,), width and height (N, 2) of objects; number of images, of objects left out."""
     if args.source.endswith('.json'):
         from mmdet.datasets.annotations import read_annotations
         table = read_annotations(args.source)
         kept = ~table.crowd & (table.boxes[:, 2:] > 0).all(axis=1)
         return ([category['name'] for category in table.categories], table.image[kept], table.category[kept],
-                table.boxes[kept, 2:], table.num_images)
+                table.boxes[kept, 2:], table.num_images, int((~kept).sum()))
     from mmengine.dataset import Compose
 
     from mmdet.datasets.classes import settle_metainfo
@@ -54,7 +54,7 @@ def read(args):
     dataset.full_init()
     resize = [step for step in innermost(chosen).get('pipeline', []) if step['type'] == 'Resize']
     scale = Compose(resize[:1])
-    image, label, sides = [], [], []
+    image, label, sides, left_out = [], [], [], 0
     for i in range(len(dataset)):
         info = dataset.get_data_info(i)
         factor = (1.0, 1.0)
@@ -67,8 +67,10 @@ def read(args):
                 image.append(i)
                 label.append(item['bbox_label'])
                 sides.append(((x2 - x1) * factor[0], (y2 - y1) * factor[1]))
+            else:
+                left_out += 1
     return (list(settle_metainfo(dataset)['classes']), np.array(image, int), np.array(label, int),
-            np.array(sides).reshape(-1, 2), len(dataset))
+            np.array(sides).reshape(-1, 2), len(dataset), left_out)
 
 
 def tables(names, image, label, sides, num_images):
@@ -148,10 +150,12 @@ def fit_anchors(sides, number, algorithm, iters, seed):
 
 def main():
     args = parse_args()
-    names, image, label, sides, num_images = read(args)
+    names, image, label, sides, num_images, left_out = read(args)
     if not len(sides):
         raise UserError(f'{args.source} has no objects to count')
     print('\n'.join(tables(names, image, label, sides, num_images)))
+    if left_out:
+        print(f'not counted: {left_out} crowds, ignored objects and boxes without area')
     if args.output_dir is not None:
         args.output_dir.mkdir(parents=True, exist_ok=True)
         plot(args.output_dir / 'dataset.png', names, image, label, sides, num_images)
