@@ -171,8 +171,9 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 
 
 def test_save_best(tmp_path):
-    toy_run.train(tmp_path, **{'default_hooks.checkpoint.save_best': 'mAP'})
-    assert len(list(tmp_path.glob('best_mAP_epoch_*.pth'))) == 1
+    for name in ('mAP', 'auto'):
+        toy_run.train(tmp_path / name, **{'default_hooks.checkpoint.save_best': name})
+        assert len(list(tmp_path.glob(f'{name}/best_mAP_epoch_*.pth'))) == 1
 
 
 def test_a_test_needs_every_weight(tmp_path):

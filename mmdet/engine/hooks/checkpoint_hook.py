@@ -87,6 +87,8 @@ class CheckpointHook(_CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best:
             return
+        if 'auto' in self.key_indicators:  # the first figure, as mmengine has it, before paths are kept by its name
+            self._init_rule(self.rules, [next(iter(metrics))])
         # mmengine would delete the best one so far before the next is written: it shall not know of it.
         before = {name: value for name, value in runner.message_hub.runtime_info.items() if name.startswith('best_')}
         paths = self._best_paths()
