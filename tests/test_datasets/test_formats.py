@@ -140,6 +140,9 @@ def test_crowds_parts_and_pixels_survive_what_can_hold_them(tmp_path):
             assert len(again) == 3 and 'crowds and difficult' in found.remarks[-1]
             area = [api.area(run_lengths(item.mask, H, W)) for item in (again[1], parts)]
             assert abs(int(area[0]) - int(area[1])) <= 25  # the line between the parts
+    found.pictures[0].path.unlink(missing_ok=True)
+    WRITERS['labelme'](found, tmp_path / 'bare', Options())
+    assert 'b.png: --images names their folder' in found.remarks[-1]
 
 
 def test_cityscapes(tmp_path):

@@ -30,6 +30,7 @@ class Output:
         self._made = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
         self._made.chmod(0o755)
         self._lost: Counter[str] = Counter()
+        self._missing: list[Path] = []
         twice = Counter(picture.path.stem for picture in collection.pictures)
         self._twice = {stem for stem, number in twice.items() if number > 1}
 
@@ -57,7 +58,7 @@ class Output:
     def picture(self, picture: Picture, name: str) -> None:
         """Copy a picture."""
         if not picture.path.exists():
-            self.lose('pictures that are missing')
+            self._missing.append(picture.path)
             return
         path = self._made / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,3 +78,6 @@ class Output:
         self._made.rmdir()
         self.collection.remarks += [f'left out, because the format does not hold them: {number} {what}'
                                     for what, number in self._lost.items()]
+        if self._missing:
+            self.collection.remarks.append(f'{len(self._missing)} pictures were not found and not copied, such as '
+                                           f'{self._missing[0]}: --images names their folder')
