@@ -40,7 +40,7 @@ install: $(VENV)/extension.stamp
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' || \
 		{ echo '$(PYTHON) is not Python 3.10 to 3.14: make PYTHON=python3.12'; exit 1; }
-	if command -v uv > /dev/null; then uv venv -q --clear --python "$$(command -v $(PYTHON))" $(VENV); \
+	if command -v uv > /dev/null; then uv venv -q --seed --clear --python "$$(command -v $(PYTHON))" $(VENV); \
 	else $(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q uv; fi
 	touch $@
 
