@@ -112,7 +112,7 @@ NUMBERS: dict[str, Range] = {
     'backbone.num_stages': Range(1, 4, whole=True), 'roi_head.num_stages': COUNT,
     'roi_head.stage_loss_weights': Range(0, 1e9), 'out_indices': Range(0, 3, whole=True),
     'norm_cfg.num_groups': COUNT, 'norm_cfg.eps': Range(0, 1), 'norm_cfg.momentum': Range(0, 1, none=True),
-    'norm_cfg.buffer_num': COUNT_OR_ZERO, 'norm_cfg.burnin': NOT_NEGATIVE,
+    'norm_cfg.buffer_num': COUNT_OR_ZERO, 'norm_cfg.burnin': NOT_NEGATIVE, 'norm_cfg.slope_stride': COUNT,
     'norm_cfg.burnin_iters': Range(0, whole=True, none=True),
     'DetDataPreprocessor.mean': Range(-1e9, 1e9, none=True), 'DetDataPreprocessor.std': Range(0, above=True, none=True),
     'DetDataPreprocessor.pad_size_divisor': COUNT, 'DetDataPreprocessor.pad_value': Range(-1e9, 1e9),
