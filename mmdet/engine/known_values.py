@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[type, ...]] = {
 
 
 class Range(NamedTuple):
-    """Numbers from `least` to `most`, or lists of them; whole: no fractions; above: more than `least`."""
+    """Numbers from `least` to `most`, or lists of them; whole: 2, not 2.0; above: more than `least`."""
     least: float = -float('inf')
     most: float = float('inf')
     whole: bool = False
@@ -66,7 +66,7 @@ class Range(NamedTuple):
             return len(value) > 0 and all(self.holds(part) for part in value)
         if value is None or isinstance(value, (bool, str)):
             return value is None and self.none or value in self.also
-        if not isinstance(value, (int, float)) or (self.whole and value != int(value) if abs(value) < 1e300 else True):
+        if not isinstance(value, int if self.whole else (int, float)) or abs(value) >= 1e300:
             return False
         return value in self.also or self.least <= value <= self.most and not (self.above and value == self.least)
 
