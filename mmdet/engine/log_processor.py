@@ -38,6 +38,14 @@ class LogProcessor(_LogProcessor):
             tag['eta'] = int(runner.message_hub.get_info('eta'))
         return tag, text
 
+    def _collect_scalars(self, custom_cfg: list[dict], runner: Runner, mode: str, reserve_prefix: bool = False) -> dict:
+        tag = super()._collect_scalars(custom_cfg, runner, mode, reserve_prefix)
+        if mode != 'train':  # a figure of a validation, such as val_loss, is its own: no mean with those before
+            for name, history in runner.message_hub.log_scalars.items():
+                if name.startswith(f'{mode}/') and name not in (f'{mode}/time', f'{mode}/data_time'):
+                    tag[name if reserve_prefix else name.removeprefix(f'{mode}/')] = history.current()
+        return tag
+
     def get_log_after_epoch(self, runner: Runner, batch_idx: int, mode: str,
                             with_non_scalar: bool = False) -> tuple[dict, str]:
         tag, text = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)

@@ -1,9 +1,12 @@
 """The loss of a validation is the training's loss in evaluation mode, and changes nothing in the training."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
 
-from mmdet.engine import Runner
+from mmdet.engine import LogProcessor, Runner
 from mmdet.engine.check_config import check_config
 from mmdet.engine.config import read_config
 from mmdet.errors import UserError
@@ -53,6 +56,14 @@ def test_equals_the_loss_in_evaluation_mode(tiny, tmp_path):
     for (name, ours), theirs in zip(with_loss.model.state_dict().items(), without.model.state_dict().values(),
                                     strict=True):
         assert torch.equal(ours, theirs), name
+
+
+def test_the_log_tells_that_of_the_last_validation():
+    hub = MessageHub('two validations')
+    for loss, seconds in ((3., 1.), (2., 2.)):
+        hub.update_scalars({'val/val_loss': loss, 'val/own/loss': loss, 'val/time': seconds})
+    told = LogProcessor(window_size=2)._collect_scalars([], SimpleNamespace(message_hub=hub), 'val')
+    assert told == {'val_loss': 2., 'own/loss': 2., 'time': 1.5}
 
 
 def test_it_needs_annotations(tiny, tmp_path):
