@@ -40,7 +40,8 @@ def lines(title: str, series: Mapping[str, tuple[np.ndarray, np.ndarray]], x: st
     def draw(axes):
         for color, (name, (xs, ys)) in zip(itertools.cycle(COLORS), series.items()):
             every = max(len(xs) // MOST_POINTS, 1)
-            axes.plot(xs[::every], ys[::every], label=name, color=color, marker='o' if markers else None, markersize=3)
+            dotted = markers or len(xs) == 1  # a line of one point is not seen
+            axes.plot(xs[::every], ys[::every], label=name, color=color, marker='o' if dotted else None, markersize=3)
         axes.set(title=title, xlabel=x)
         if percent:
             axes.set_ylim(0, 1.02)

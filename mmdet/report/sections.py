@@ -164,7 +164,7 @@ def comparison(runs: Sequence[Run]) -> Section:
     first = runs[0]
     for other in runs[1:]:
         changed = [[key, _short(a), _short(b)] for key, a, b in differences(first.config, other.config)
-                   if key not in ('work_dir', 'resume', 'load_from')]
+                   if key not in ('work_dir', 'resume', 'load_from', 'launcher')]
         section.tables.append(Table(['config', first.name, other.name], changed, left=True))
     return section
 
@@ -179,7 +179,9 @@ def _title(text: str) -> str:
 
 def _last(run: Run, name: str) -> str:
     values = run.series(name, 'validations')[1]
-    return f'{values[-1]:.3f}' if len(values) else ''
+    if not len(values):
+        return ''
+    return '-' if values[-1] == -1 else f'{values[-1]:.3f}'  # -1: the data have no such objects
 
 
 def _median(values: np.ndarray) -> str:

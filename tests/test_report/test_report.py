@@ -13,12 +13,13 @@ import pytest
 
 from mmdet.errors import UserError
 from mmdet.evaluation.result_file import evaluated_file
-from mmdet.report import EVALUATED, Evaluated, Run, figure_name
+from mmdet.report import EVALUATED, Evaluated, Run, figure_name, plots
 from mmdet.report.analysis import calibration, confusion, errors, mean_ap, ranked_pictures, thresholds
 from mmdet.report.matching import match
 from mmdet.report.page import write_report
 from mmdet.report.results_csv import write_results
 from mmdet.report.run import differences, flat
+from mmdet.report.sections import comparison
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 
@@ -204,6 +205,18 @@ def test_table_of_a_training(work_dir):
     rows = list(csv.DictReader(write_results(Run.open(work_dir)).open()))
     assert [row['epoch'] for row in rows] == ['1', '2'] and [row['train/loss'] for row in rows] == ['4.25', '']
     assert [row['coco/bbox_mAP'] for row in rows] == ['0.25', '0.375']
+
+
+def test_comparison_of_one_validation_each(tmp_path):
+    for name, launcher in (('a', 'none'), ('b', 'pytorch')):
+        log(tmp_path / name, '1', [dict(step=5, loss=2.), {'coco/bbox_mAP': .5, 'coco/bbox_mAP_l': -1., 'step': 1}])
+        (tmp_path / name / 'net.py').write_text(f"launcher = '{launcher}'\nlr = {len(launcher)}\n")
+    section = comparison([Run.open(tmp_path / name) for name in 'ab'])
+    figures, configs = section.tables
+    assert figures.rows[:2] == [['box AP', '0.500', '0.500'], ['box AP large', '-', '-']]
+    assert configs.rows == [['lr', '4', '7']]
+    point = plots.lines('', dict(a=(np.arange(1), np.arange(1))), '')
+    assert point.count('<use') == plots.lines('', dict(a=(np.arange(1), np.arange(1))), '', markers=True).count('<use')
 
 
 def opened(page):
