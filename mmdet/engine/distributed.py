@@ -1,6 +1,7 @@
 """Starts the processes of one run: NCCL on GPUs, gloo on CPUs, launched by torchrun, Slurm or MPI."""
 import atexit
 import datetime
+import inspect
 import os
 import subprocess
 import time
@@ -25,6 +26,9 @@ VARIABLES = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
+# PyTorch 2.15 has renamed this option of DistributedDataParallel, and warns of the former name.
+SYNC_BUFFERS = next(name for name in ('forward_sync_buffers', 'broadcast_buffers')
+                    if name in inspect.signature(DistributedDataParallel).parameters)
 
 
 def device_type() -> str:
@@ -32,11 +36,14 @@ def device_type() -> str:
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
-def ddp_options(cfg: Config) -> dict[str, Any]:
-    """Of DistributedDataParallel. mmengine gives it a CUDA device, which it refuses for a model on the CPU."""
-    return dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False),
-                gradient_as_bucket_view=True,
-                device_ids=[torch.cuda.current_device()] if device_type() == 'cuda' else None)
+def ddp_options(cfg: Config, given: dict[str, Any]) -> dict[str, Any]:
+    """Of DistributedDataParallel, with those `given`. mmengine gives it a CUDA device, which it refuses on the CPU."""
+    options = {SYNC_BUFFERS: False, 'find_unused_parameters': cfg.get('find_unused_parameters', False),
+               'gradient_as_bucket_view': True,
+               'device_ids': [torch.cuda.current_device()] if device_type() == 'cuda' else None, **given}
+    if 'broadcast_buffers' in given:
+        options[SYNC_BUFFERS] = options.pop('broadcast_buffers')
+    return options
 
 
 def exchange_gradients_in(dtype: str | None, model: nn.Module) -> nn.Module:

@@ -71,7 +71,7 @@ class Runner(_Runner):
             return model.to(device_type())
         if is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
-        options = {**ddp_options(self.cfg), **(model_wrapper_cfg or {})}
+        options = ddp_options(self.cfg, model_wrapper_cfg or {})
         gradient_dtype = options.pop('gradient_dtype', None)
         return exchange_gradients_in(gradient_dtype, super().wrap_model(options, model))
 
