@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmdet.errors import UserError
 
-NORMS = dict(
+NORMS: dict[str, dict[str, Any]] = dict(
     BN=dict(type='BN', requires_grad=True),
     FrozenBN=dict(type='FrozenBN'),
     SyncBN=dict(type='SyncBN', requires_grad=True),
