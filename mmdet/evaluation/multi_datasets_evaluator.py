@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 from mmengine.dist import broadcast_object_list, collect_results, is_main_process
 from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import print_log
 
 from mmdet.errors import UserError
 from mmdet.registry import EVALUATOR
@@ -46,6 +47,7 @@ class MultiDatasetsEvaluator(Evaluator):
             results = collect_results(metric.results, size, metric.collect_device)
             metric.results.clear()
             if is_main_process():
+                print_log(f'{prefix}:', 'current')  # its table follows
                 names = [prefix, metric.prefix] if metric.prefix else [prefix]
                 figures.update({'/'.join([*names, name]): value
                                 for name, value in metric.compute_metrics(results[start:end]).items()})

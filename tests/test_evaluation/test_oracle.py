@@ -1,5 +1,6 @@
 """A model that predicts the truth has an AP of 1, however the files number, order and name what they hold."""
 import json
+import re
 
 import cv2
 import numpy as np
@@ -171,6 +172,8 @@ def test_truth_has_ap_1(folder, checkpoint, name):
     assert figures and set(figures.values()) == {1.}
     if 'a metric each' in name:
         assert set(figures) == {f'{one}/coco/{kind}_mAP' for one in ('one', 'two') for kind in ('bbox', 'segm')}
+        log = (folder / 'work' / runner.timestamp / f'{runner.timestamp}.log').read_text()
+        assert re.search(r'one:(.|\n)*bbox(.|\n)*two:(.|\n)*bbox', log)  # each table stands under its name
 
 
 def test_what_cannot_be_evaluated_is_named_before_it_begins(folder, checkpoint):
