@@ -7,8 +7,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import shlex
 import sys
-from argparse import Action, ArgumentParser, Namespace
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,25 @@ if TYPE_CHECKING:
 
 NORM_NAMES = ('BN', 'FrozenBN', 'SyncBN', 'GN', 'CBN')
 TRACEBACK = 'MMDET_TRACEBACK'  # set it to see the traceback of every error
+
+
+class _Help(RawDescriptionHelpFormatter):
+    """The description as it stands; each option with its default, unless its text tells it."""
+
+    def _get_help_string(self, action: Action) -> str:
+        text, default = action.help or '', action.default
+        if default in (None, SUPPRESS, '', [], float('inf')) or isinstance(default, bool) or 'default' in text:
+            return text
+        values = default if isinstance(default, list | tuple) else [default]
+        told = ' '.join(f'{value:g}' if isinstance(value, float) else shlex.quote(str(value)) for value in values)
+        return f'{text} (default: {told.replace("%", "%%")})'
+
+
+class ToolParser(ArgumentParser):
+    """Its --help begins with the docstring of the tool."""
+
+    def __init__(self, description: str | None = None, **options: Any) -> None:
+        super().__init__(description=description, formatter_class=_Help, **options)
 
 
 def add_run_options(parser: ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from each import each
 from torch.utils.data import DataLoader, Dataset
 
 from mmdet.checkpoints import read_checkpoint
-from mmdet.command_line import NORM_NAMES, add_run_options, plain_errors, prepare_run, user_mistake
+from mmdet.command_line import NORM_NAMES, ToolParser, add_run_options, plain_errors, prepare_run, user_mistake
 from mmdet.engine.config import read_config
 from mmdet.engine.norm_option import NORMS
 from mmdet.errors import UserError
@@ -175,10 +175,13 @@ for tool in sys.argv[1:]:
 """
 
 
+def quick_tools():
+    return [path for path in sorted(TOOLS.rglob('*.py')) if '__main__' in path.read_text() and not
+            path.name.startswith(('benchmark_', 'check_configs', 'other_', 'smoke_'))]
+
+
 def test_help_and_wrong_paths_import_nothing_slow(tmp_path):
-    tools = [path for path in sorted(TOOLS.rglob('*.py')) if '__main__' in path.read_text() and not
-             path.name.startswith(('benchmark_', 'check_configs', 'other_', 'smoke_'))]
-    subprocess.run([sys.executable, '-c', STARTS_AT_ONCE, *map(str, tools)], check=True)
+    subprocess.run([sys.executable, '-c', STARTS_AT_ONCE, *map(str, quick_tools())], check=True)
     for tool, args, message in (('train', ['none.py'], 'config none.py does not exist'),
                                 ('train', ['here.py', '--resume', 'a.pth'], 'checkpoint a.pth does not exist'),
                                 ('test', ['her.py', 'a.pth'], 'config her.py does not exist; did you mean here.py?'),
@@ -191,6 +194,42 @@ def test_help_and_wrong_paths_import_nothing_slow(tmp_path):
                               capture_output=True, text=True)
         assert done.returncode == 1 and f'error: {message}' in done.stderr
         assert not re.search(r'\| +(torch|mmengine)$', done.stderr, re.MULTILINE)
+
+
+def test_help_explains_every_option_and_names_its_default(subtests, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '1000')  # an option a line
+    parsers = []
+    monkeypatch.setattr(ToolParser, 'parse_args', lambda self: parsers.append(self) or sys.exit())
+    for tool in quick_tools():
+        if 'ToolParser' not in tool.read_text():
+            continue
+        with subtests.test(tool.name):
+            monkeypatch.syspath_prepend(tool.parent)
+            module = runpy.run_path(str(tool))
+            with pytest.raises(SystemExit):
+                module['main']()
+            whole = parsers.pop()
+            assert module['__doc__'].strip() in whole.format_help()
+            parts = [action.choices.values() for action in whole._actions
+                     if isinstance(action, argparse._SubParsersAction)]
+            for parser in [whole, *(parts[0] if parts else [])]:
+                for action in parser._actions:
+                    name = re.escape((action.option_strings or [action.metavar or action.dest])[0])
+                    told = re.search(rf'^  {name}(?![\w-]).*(\n {{9,}}.*)*', parser.format_help(), re.MULTILINE)[0]
+                    assert action.help and action.help[:20] in told, f'{name} is not explained'
+                    assert 'default' in told or action.default in (None, False, [], '==SUPPRESS=='), told
+
+
+def test_defaults_are_named_once():
+    parser = ToolParser('What it does.\n\n    tool.py A')
+    parser.add_argument('-s', type=float, default=.5, help='in 100 %%')
+    parser.add_argument('-p', nargs='+', default=['a', 'b'], help='of it')
+    parser.add_argument('-d', default='cpu', help='cuda; default: where there is one')
+    told = parser.format_help()
+    assert 'What it does.\n\n    tool.py A\n' in told
+    for line in ('-s S in 100 % (default: 0.5)', '-p P [P ...] of it (default: a b)',
+                 '-d D cuda; default: where there is one'):
+        assert line in ' '.join(told.split())
 
 
 def test_names_that_the_command_line_knows_are_those_there_are():

@@ -3,12 +3,11 @@
 Writes their tables to OUT/benchmark.md, and a picture of the ratios to torchvision or PyTorch (left of 1: faster)
 to OUT/benchmark.png. Each is a script of its own in tools/analysis, with options of its own.
 """
-import argparse
 import subprocess
 import sys
 from pathlib import Path
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.errors import UserError
 
 ANALYSIS = Path(__file__).parent / 'analysis'
@@ -23,12 +22,12 @@ FULL = dict(model=['--memory'])
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Run the benchmarks of tools/analysis; tables and a picture')
-    parser.add_argument('--only', nargs='+', choices=SHORT, default=list(SHORT))
+    parser = ToolParser(__doc__)
+    parser.add_argument('--only', nargs='+', choices=SHORT, default=list(SHORT), help='benchmarks to run')
     parser.add_argument('--short', action='store_true', help='few repeats of small sizes: figures without meaning')
     parser.add_argument('--mmdetection', metavar='PYTHON', help='interpreter of an environment with mmdetection: its '
                         'model is timed, too')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder (%(default)s)')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'), help='folder')
     return parser.parse_args()
 
 

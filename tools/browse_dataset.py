@@ -3,20 +3,19 @@
     python tools/browse_dataset.py CONFIG --page browse.html --num 40
     python tools/browse_dataset.py CONFIG --output-dir pictures --not-show
 """
-import argparse
 import os
 from pathlib import Path
 
 import numpy as np
 
-from mmdet.command_line import add_config, add_config_options, plain_errors
+from mmdet.command_line import ToolParser, add_config, add_config_options, plain_errors
 from mmdet.errors import UserError
 
 IGNORED = (128, 128, 128)
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Look at a data set as the model gets it')
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('--output-dir', '--show-dir', dest='output_dir', type=Path, help='write each picture here')
     parser.add_argument('--page', type=Path, help='write one HTML page of all pictures')

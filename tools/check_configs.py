@@ -7,7 +7,6 @@ a line; without it all are checked except _base_ and common. Small data sets are
 names; sizes and counts of regions are divided by 8. Data sets, samplers, transforms and metrics are the config's own;
 neither data nor pretrained weights are needed.
 """
-import argparse
 import contextlib
 import os
 import sys
@@ -27,7 +26,7 @@ from mmengine.runner import Runner
 from small_set import write_small_set
 from terminaltables import AsciiTable
 
-from mmdet.command_line import add_config_options, plain_errors, user_mistake
+from mmdet.command_line import ToolParser, add_config_options, plain_errors, user_mistake
 from mmdet.engine.check_config import check_config
 from mmdet.engine.config import innermost, read_config
 from mmdet.errors import MissingFileError, UserError
@@ -149,10 +148,10 @@ def start_worker():
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Check configs without data')
+    parser = ToolParser(__doc__)
     parser.add_argument('folder', type=Path, help='folder of configs')
     parser.add_argument('list', type=Path, nargs='?', help='file that names some of them, one a line')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='configs at a time (%(default)s)')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='configs at a time')
     add_config_options(parser)
     args = parser.parse_args()
     if args.list is not None:

@@ -1,9 +1,8 @@
 """Trains a small Mask R-CNN on generated shapes, tests it, and draws what it finds: python tools/demo.py."""
-import argparse
 import time
 from pathlib import Path
 
-from mmdet.command_line import add_config_options, plain_errors
+from mmdet.command_line import ToolParser, add_config_options, plain_errors
 
 CONFIG = Path(__file__).parents[1] / 'configs/demo/mask-rcnn_demo.py'
 PICTURES = 12
@@ -37,9 +36,9 @@ def draw(model, dataset, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Train, test and draw on generated shapes')
+    parser = ToolParser(__doc__)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'),
-                        help='gets logs, checkpoints, pictures (%(default)s)')
+                        help='gets logs, checkpoints, pictures')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint of the work dir')
     add_config_options(parser)
     args = parser.parse_args()

@@ -3,12 +3,11 @@
 Prints AP and AR of boxes and masks, whichever the files hold. With several files it also prints how each differs from
 the first. --classwise adds a table of the classes.
 """
-import argparse
 from pathlib import Path
 
 from terminaltables import AsciiTable
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.errors import MissingFileError, UserError
 
 PRECISIONS = dict(AP={}, AP50=dict(iou=0.5), AP75=dict(iou=0.75), APs=dict(area='_s'), APm=dict(area='_m'),
@@ -18,7 +17,7 @@ RECALLS = {'AR@1': dict(max_dets=1), 'AR@10': dict(max_dets=10), 'AR@100': dict(
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('annotations', help='ground truth, COCO instances JSON')
     parser.add_argument('results', nargs='+', metavar='result', help='detections: COCO results, a list of dicts '
                         'with image_id, category_id, score and bbox (xywh), segmentation (RLE) or both; or a pickle of '

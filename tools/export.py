@@ -2,11 +2,10 @@
 
 OUT.pt2 is torch.export's format. docs/export.md says what goes in and what comes out.
 """
-import argparse
 import json
 from pathlib import Path
 
-from mmdet.command_line import CheckpointFile, add_config, add_config_options, plain_errors
+from mmdet.command_line import CheckpointFile, ToolParser, add_config, add_config_options, plain_errors
 from mmdet.errors import UserError
 
 WEIGHTS = ('float32', 'float16', 'int8')
@@ -38,7 +37,7 @@ def check(path, detector, pictures):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Write a detector as ONNX, or in the format of torch.export')
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('checkpoint', action=CheckpointFile, help='path, URL or name of the weights')
     parser.add_argument('out', metavar='OUT', type=Path, help='file to write: .onnx or .pt2')

@@ -1,14 +1,13 @@
 """Detects on pictures and videos: python tools/image_demo.py INPUTS CONFIG --weights CHECKPOINT [options]."""
-import argparse
 import sys
 
 from detect_options import add_detect_options, run
 
-from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, plain_errors
+from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, ToolParser, plain_errors
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Detect on pictures and videos')
+    parser = ToolParser(__doc__)
     parser.add_argument('inputs', action=InputFiles, help='picture, URL, folder, pattern in quotes, text file of '
                                                           'paths, video, or the number of a camera')
     parser.add_argument('model', action=DetectorFile, help='config file, or a checkpoint that holds its config')

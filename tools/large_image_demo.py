@@ -1,14 +1,13 @@
 """Detects on large pictures in tiles: python tools/large_image_demo.py INPUTS CONFIG CHECKPOINT [options]."""
-import argparse
 import sys
 
 from detect_options import add_detect_options, run
 
-from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, plain_errors
+from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, ToolParser, plain_errors
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Detect on large pictures in tiles')
+    parser = ToolParser(__doc__)
     parser.add_argument('inputs', action=InputFiles, metavar='img', help='picture, URL, folder or pattern')
     parser.add_argument('model', action=DetectorFile, metavar='config', help='config file')
     parser.add_argument('weights', action=CheckpointFile, metavar='checkpoint', help='checkpoint: path or URL')

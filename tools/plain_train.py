@@ -3,10 +3,9 @@
 Start from this file where the Runner does not suit you. One process; data, model, optimizer and schedules are the
 config's, and the losses those of tools/train.py. It leaves out resume, mixed precision, hooks, logs and reports.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import add_config, add_config_options, plain_errors
+from mmdet.command_line import ToolParser, add_config, add_config_options, plain_errors
 from mmdet.errors import UserError
 
 
@@ -103,9 +102,9 @@ def train(cfg, device, told=print):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Train a detector by a plain PyTorch loop')
+    parser = ToolParser(__doc__)
     add_config(parser)
-    parser.add_argument('--out', default='plain.pth', help='the checkpoint to write (%(default)s)')
+    parser.add_argument('--out', default='plain.pth', help='the checkpoint to write')
     parser.add_argument('--device', help='default: the first GPU, or the CPU')
     add_config_options(parser)
     args = parser.parse_args()

@@ -1,12 +1,11 @@
 """Prints a config with its bases merged: python tools/print_config.py CONFIG [--cfg-options ...] [--save-path FILE]."""
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import add_config, add_config_options, plain_errors
+from mmdet.command_line import ToolParser, add_config, add_config_options, plain_errors
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Print the whole config')
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('--save-path', type=Path, help='also write it to this file (.py, .json or .yml)')
     add_config_options(parser)

@@ -3,15 +3,14 @@
 Weights and meta are kept (classes, config); optimizer, schedules, random states and logs are not. The name becomes
 OUT-abcdef12.pth, by the file's SHA-256, and a model card is written beside it: OUT-abcdef12.md.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import CheckpointFile, plain_errors
+from mmdet.command_line import CheckpointFile, ToolParser, plain_errors
 from mmdet.errors import UserError
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Strip a checkpoint, put its hash into its name, write a model card')
+    parser = ToolParser(__doc__)
     parser.add_argument('source', metavar='IN', action=CheckpointFile, help='checkpoint: path, URL or name')
     parser.add_argument('out', metavar='OUT', type=Path, help='file to write: .pth, or .safetensors')
     parser.add_argument('--work-dir', type=Path, help="of the training, for the model card (default: IN's folder)")

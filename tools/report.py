@@ -6,15 +6,14 @@
 
 A training writes WORK_DIR/report.html by itself. Of several work dirs the page compares losses, AP and configs.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.errors import MissingFileError, UserError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Draw trainings or detections as one HTML page')
+    parser = ToolParser(__doc__)
     parser.add_argument('work_dirs', nargs='*', metavar='WORK_DIR', type=Path, help='of a training; several: compared')
     parser.add_argument('--annotations', type=Path, help='ground truth of --results, COCO JSON')
     parser.add_argument('--results', type=Path, help='detections, COCO results JSON or a pickle of test.py --out')

@@ -3,7 +3,6 @@
 Prints the command of a row of docs/published.md with the AP to expect. --run runs it, compares at the end, and exits
 with status 1 if a figure is outside its tolerance. Without NAME it lists the names; WORD* lists those that match.
 """
-import argparse
 import csv
 import json
 import os
@@ -14,7 +13,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.errors import MissingFileError, UserError
 
 ROOT = Path(__file__).parents[1]
@@ -28,14 +27,14 @@ TOLERANCE = dict(test=(0.1, 0.1), train=(0.3, 0.5), demo=(2, 2))
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', nargs='?', default='*', help='row of docs/published.md, or a pattern')
+    parser = ToolParser(__doc__)
+    parser.add_argument('name', nargs='?', default='*', help='row of docs/published.md, or a pattern (default: all)')
     parser.add_argument('--table', action='store_true', help='print the tables of docs/published.md')
     parser.add_argument('--run', action='store_true', help='run the command and compare')
     parser.add_argument('--train', action='store_true', help='train, also where a checkpoint could be tested')
     parser.add_argument('--checkpoint', help='test this file instead of the published URL')
     parser.add_argument('--configs', type=Path, default=ROOT / 'configs',
-                        help="folder of configs that this repository lacks: mmdetection's (%(default)s)")
+                        help="folder of configs that this repository lacks: mmdetection's")
     parser.add_argument('--gpus', type=int, help='for a training; the default is as many as the published one had')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/reproduce/NAME')
     return parser.parse_args()

@@ -1,12 +1,11 @@
 """Evaluates a checkpoint: python tools/test.py CONFIG CHECKPOINT [options]; on several processes: dist_test.sh."""
-import argparse
 
-from mmdet.command_line import CheckpointFile, add_config, add_run_options, plain_errors, prepare_run
+from mmdet.command_line import CheckpointFile, ToolParser, add_config, add_run_options, plain_errors, prepare_run
 from mmdet.errors import UserError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Test a detector')
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('checkpoint', action=CheckpointFile, help='checkpoint: path or URL')
     parser.add_argument('--out', metavar='FILE', help='also write the predictions: FILE.json, COCO results, or '

@@ -1,13 +1,12 @@
 """Trains a detector: python tools/train.py CONFIG [options]; on several processes through dist_train.sh."""
-import argparse
 
-from mmdet.command_line import add_config, add_norm_option, add_run_options, plain_errors, prepare_run
+from mmdet.command_line import ToolParser, add_config, add_norm_option, add_run_options, plain_errors, prepare_run
 from mmdet.errors import UserError
 from mmdet.named_files import existing_checkpoint
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Train a detector')
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on GPUs, bfloat16 on CPUs')
     parser.add_argument('--auto-scale-lr', action='store_true',

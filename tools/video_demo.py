@@ -1,15 +1,14 @@
 """Detects on a video or a camera: python tools/video_demo.py VIDEO CONFIG CHECKPOINT --out NEW.mp4 [options]."""
-import argparse
 import sys
 
 from detect_options import add_detect_options, run
 
-from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, plain_errors
+from mmdet.command_line import CheckpointFile, DetectorFile, InputFiles, ToolParser, plain_errors
 from mmdet.errors import UserError
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Detect on a video')
+    parser = ToolParser(__doc__)
     parser.add_argument('inputs', action=InputFiles, metavar='video',
                         help='video file, stream or the number of a camera')
     parser.add_argument('model', action=DetectorFile, metavar='config', help='config file')

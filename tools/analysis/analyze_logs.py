@@ -6,24 +6,23 @@
 A LOG is a work dir or its TIMESTAMP/vis_data/scalars.json. Epochs are cut as mmdetection cuts them: the first line of
 an epoch counts to the one before.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import InputFiles, plain_errors
+from mmdet.command_line import InputFiles, ToolParser, plain_errors
 from mmdet.errors import UserError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    tasks = parser.add_subparsers(dest='task', required=True)
+    parser = ToolParser(__doc__)
+    tasks = parser.add_subparsers(dest='task', required=True, metavar='TASK', help='what to do with the logs')
     plot = tasks.add_parser('plot_curve', help='draw figures of the logs')
-    plot.add_argument('--keys', nargs='+', default=['bbox_mAP'], help='figures to draw (bbox_mAP)')
+    plot.add_argument('--keys', nargs='+', default=['bbox_mAP'], help='figures to draw')
     plot.add_argument('--start-epoch', type=int, default=1, help='leave out the epochs before')
     plot.add_argument('--eval-interval', type=int, default=1, help='epochs between validations; taken from the log')
-    plot.add_argument('--title')
+    plot.add_argument('--title', help='of the picture')
     plot.add_argument('--legend', nargs='+', help='a name for each key of each log')
     plot.add_argument('--backend', help='of matplotlib')
-    plot.add_argument('--style', default='dark', help="seaborn's or matplotlib's (%(default)s)")
+    plot.add_argument('--style', default='dark', help="seaborn's or matplotlib's")
     plot.add_argument('--out', help='picture to write; without it a window opens')
     times = tasks.add_parser('cal_train_time', help='mean time of an iteration')
     times.add_argument('--include-outliers', action='store_true', help='also the first line of every epoch')

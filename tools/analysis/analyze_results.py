@@ -3,22 +3,20 @@
 By the AP of each picture alone (IoU 0.5 to 0.95). Writes SHOW_DIR/good and SHOW_DIR/bad, the AP in each file's name:
 truth on the left, detections on the right. PREDICTIONS is what test.py --out wrote, .pkl or .json.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import InputFiles, add_config, add_config_options, plain_errors
+from mmdet.command_line import InputFiles, ToolParser, add_config, add_config_options, plain_errors
 from mmdet.errors import UserError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Draw the best and the worst pictures',
-                                     epilog=__doc__.partition('\n\n')[2])
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('prediction_path', action=InputFiles, help='predictions, .pkl or .json')
     parser.add_argument('show_dir', type=Path, help='folder of the pictures')
     parser.add_argument('--show', action='store_true', help='show each picture in a window')
     parser.add_argument('--wait-time', type=float, default=0, help='seconds that --show shows it; 0: until a key')
-    parser.add_argument('--topk', type=int, default=20, help='pictures in each folder (%(default)s)')
+    parser.add_argument('--topk', type=int, default=20, help='pictures in each folder')
     parser.add_argument('--show-score-thr', type=float, default=0., help='least score of a detection that is drawn')
     add_config_options(parser)
     args = parser.parse_args()

@@ -4,31 +4,29 @@ mmdetection's options. --task inference times the model on pictures of the test 
 of loading them; --task dataloader times what a loader with its workers gives; --task dataset one process without a
 loader. Of several processes the first tells its figures. tools/benchmark.py compares with other frameworks.
 """
-import argparse
 import itertools
 import time
 
-from mmdet.command_line import CheckpointFile, add_config, add_run_options, plain_errors, prepare_run
+from mmdet.command_line import CheckpointFile, ToolParser, add_config, add_run_options, plain_errors, prepare_run
 from mmdet.errors import UserError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time inference, a data loader or a data set',
-                                     epilog=__doc__.partition('\n\n')[2])
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('--checkpoint', action=CheckpointFile, help='path or URL; without it the weights are random')
     parser.add_argument('--task', choices=['inference', 'dataloader', 'dataset'], default='dataloader',
-                        help='what to time (%(default)s)')
-    parser.add_argument('--repeat-num', type=int, default=1, metavar='N', help='times to measure (%(default)s)')
+                        help='what to time')
+    parser.add_argument('--repeat-num', type=int, default=1, metavar='N', help='times to measure')
     parser.add_argument('--max-iter', type=int, default=2000, metavar='N',
-                        help='items to measure at most, after the first ones (%(default)s)')
-    parser.add_argument('--log-interval', type=int, default=50, metavar='N', help='a line every N items (%(default)s)')
+                        help='items to measure at most, after the first ones')
+    parser.add_argument('--log-interval', type=int, default=50, metavar='N', help='a line every N items')
     parser.add_argument('--num-warm-iter', type=int, default=5, metavar='N',
-                        help='first items, which do not count (%(default)s)')
+                        help='first items, which do not count')
     parser.add_argument('--fuse-conv-bn', action='store_true', help='changes nothing: the statistics that a batch '
                         'norm keeps are always folded into its convolution')
     parser.add_argument('--dataset-type', choices=['train', 'val', 'test'], default='test',
-                        help='whose pictures --task dataloader and dataset load (%(default)s)')
+                        help='whose pictures --task dataloader and dataset load')
     add_run_options(parser)
     args = parser.parse_args()
     for name in ('repeat_num', 'max_iter', 'log_interval'):

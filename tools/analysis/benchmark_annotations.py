@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from timing import machine, markdown
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.errors import UserError
 
 MIB = 2 ** 20
@@ -25,11 +25,11 @@ ANSWER = '='  # a process begins its answers with it
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('--ann-file', help='COCO annotations in place of the generated ones')
-    parser.add_argument('--images', type=int, default=118287, help='images of the generated file (%(default)s)')
-    parser.add_argument('--objects', type=int, default=800000, help='its objects (%(default)s)')
-    parser.add_argument('--processes', type=int, default=8, help='that hold the annotations at once (%(default)s)')
+    parser.add_argument('--images', type=int, default=118287, help='images of the generated file')
+    parser.add_argument('--objects', type=int, default=800000, help='its objects')
+    parser.add_argument('--processes', type=int, default=8, help='that hold the annotations at once')
     parser.add_argument('--hold', help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -3,7 +3,6 @@
 The pictures are generated and of COCO's size (640 x 480 JPEG, polygons); --ann-file and --images name your own. It runs
 in one process and one thread, as in a loader's worker, so images a second are those of one core.
 """
-import argparse
 import copy
 import json
 import statistics
@@ -14,7 +13,7 @@ from pathlib import Path
 import cv2
 from timing import machine, markdown
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.datasets.shapes import make_shapes
 from mmdet.engine.config import read_config
 from mmdet.registry import DATASETS, TRANSFORMS
@@ -24,12 +23,12 @@ CONFIG = Path(__file__).parents[2] / 'configs/mask_rcnn/mask_rcnn_r50_fpn_1x.py'
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time the training pipeline of a config')
-    parser.add_argument('config', nargs='?', default=str(CONFIG))
+    parser = ToolParser(__doc__)
+    parser.add_argument('config', nargs='?', default=str(CONFIG), help='whose training pipeline')
     parser.add_argument('--ann-file', help='COCO annotations in place of the generated ones')
     parser.add_argument('--images', default='', help='folder of their pictures')
-    parser.add_argument('--count', type=int, default=32, help='pictures to load (%(default)s)')
-    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--count', type=int, default=32, help='pictures to load')
+    parser.add_argument('--repeats', type=int, default=5, help='times to measure')
     return parser.parse_args()
 
 

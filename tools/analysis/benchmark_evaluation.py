@@ -3,28 +3,29 @@
 Ground truth and detections are generated, and the evaluators take turns. It also prints the largest difference between
 their precisions.
 """
-import argparse
 import functools
 
 import numpy as np
 from pycocotools import mask as mask_api
 from timing import alternate, machine, markdown, rows
 
+from mmdet.command_line import ToolParser
 from mmdet.evaluation.coco_evaluation import EVALUATORS, average_precision, coco_index, evaluate_coco
 
 HEIGHT, WIDTH = 480, 640
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time the evaluation of generated detections')
-    parser.add_argument('--images', type=int, default=5000)
-    parser.add_argument('--classes', type=int, default=80)
-    parser.add_argument('--objects', type=float, default=7, help='mean number of an image')
+    parser = ToolParser(__doc__)
+    parser.add_argument('--images', type=int, default=5000, help='generated images')
+    parser.add_argument('--classes', type=int, default=80, help='their classes')
+    parser.add_argument('--objects', type=float, default=7, help='mean number in an image')
     parser.add_argument('--detections', type=int, nargs=2, default=[20, 40], metavar=('LEAST', 'MOST'),
-                        help='number of an image')
-    parser.add_argument('--iou-types', nargs='+', choices=['bbox', 'segm'], default=['bbox', 'segm'])
-    parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--seed', type=int, default=0)
+                        help='number in an image')
+    parser.add_argument('--iou-types', nargs='+', choices=['bbox', 'segm'], default=['bbox', 'segm'],
+                        help='what to evaluate')
+    parser.add_argument('--repeats', type=int, default=3, help='times to measure')
+    parser.add_argument('--seed', type=int, default=0, help='of the generated detections')
     return parser.parse_args()
 
 

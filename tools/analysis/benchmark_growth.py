@@ -19,7 +19,7 @@ from growth_plot import plot
 from timed_models import Ours, training_step
 from timing import machine, markdown, most_memory
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.engine.kept_memory import keep_freed_memory
 from mmdet.errors import UserError
 
@@ -31,13 +31,14 @@ RUNS = dict(workers=workers, processes=processes, images=images)
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time and memory of a training as it grows')
+    parser = ToolParser(__doc__)
     parser.add_argument('--only', nargs='*', choices=CASES, default=list(CASES), help='what to make larger')
     parser.add_argument('--values', nargs='+', help='of what --only names, in place of those built in')
-    parser.add_argument('--steps', type=int, default=3, help='timed in each case (%(default)s), after two')
-    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'])
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/growth'), help='without suffix (%(default)s)')
+    parser.add_argument('--steps', type=int, default=3, help='timed in each case, after two')
+    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'],
+                        help='of the steps; others than float32 are of autocast')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu or cuda')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/growth'), help='without suffix')
     parser.add_argument('--case', nargs=2, metavar=('NAME', 'VALUE'), help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -2,27 +2,28 @@
 
 Our operator takes turns with pasting followed by encoding. The table's ratios are to torchvision's pasting.
 """
-import argparse
 
 import torch
 from timing import alternate, machine, markdown, rows
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from mmdet import ops
+from mmdet.command_line import ToolParser
 from mmdet.evaluation.coco_metric import encode_masks
 
 THRESHOLD = 0.5
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time paste + threshold + RLE of predicted masks')
-    parser.add_argument('--masks', type=int, default=100)
-    parser.add_argument('--size', type=int, nargs=2, default=(800, 1333), metavar=('HEIGHT', 'WIDTH'))
+    parser = ToolParser(__doc__)
+    parser.add_argument('--masks', type=int, default=100, help='of an image')
+    parser.add_argument('--size', type=int, nargs=2, default=(800, 1333), metavar=('HEIGHT', 'WIDTH'),
+                        help='of the image in pixels')
     parser.add_argument('--box', type=float, nargs=2, default=(0.02, 0.5), metavar=('LEAST', 'MOST'),
-                        help='sides of the boxes as parts of the image; default: 0.02 0.5')
-    parser.add_argument('--repeats', type=int, default=11)
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+                        help='sides of the boxes as parts of the image')
+    parser.add_argument('--repeats', type=int, default=11, help='times to measure')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='of the CPU')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu or cuda')
     return parser.parse_args()
 
 

@@ -19,7 +19,7 @@ from other_process import OtherProcess
 from timed_models import Compiled, Ours, Torchvision, inference, training_step
 from timing import alternate, machine, markdown, most_memory, rows
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.engine.norm_option import NORMS
 from mmdet.errors import UserError
 
@@ -27,19 +27,19 @@ SIDES = dict(mmdet=Ours, torchvision=Torchvision, compiled=Compiled)
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time training step and inference beside torchvision')
+    parser = ToolParser(__doc__)
     parser.add_argument('what', nargs='*', default=['train', 'inference'],
-                        help='train, inference or both (default)')
-    parser.add_argument('--size', default='320x320', metavar='HxW')
-    parser.add_argument('--batch-size', type=int, default=2)
+                        help='train, inference or both')
+    parser.add_argument('--size', default='320x320', metavar='HxW', help='of the images in pixels')
+    parser.add_argument('--batch-size', type=int, default=2, help='images a step')
     parser.add_argument('--objects', type=int, default=8, help='of each image')
     parser.add_argument('--dtype', nargs='+', default=['float32', 'bfloat16'],
                         choices=['float32', 'bfloat16', 'float16'], help='others than float32 are of autocast')
     parser.add_argument('--norm', choices=NORMS, help="this norm in our model's FPN and heads (torchvision: none)")
     parser.add_argument('--compile', action='store_true', help='our model compiled beside our model')
     parser.add_argument('--mmdetection', metavar='PYTHON', help='interpreter of an environment with mmdetection')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--repeats', type=int, default=5, help='times to measure')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu or cuda')
     parser.add_argument('--memory', action='store_true', help='also the peak memory of a training')
     parser.add_argument('--peak-of', choices=SIDES, help=argparse.SUPPRESS)
     return parser.parse_args()

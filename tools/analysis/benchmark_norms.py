@@ -8,6 +8,7 @@ import torch
 from timed_models import Ours, training_step
 from timing import alternate, machine, markdown, rows
 
+from mmdet.command_line import ToolParser
 from mmdet.engine.kept_memory import keep_freed_memory
 from mmdet.models.layers import Conv2d, build_norm_layer, conv_norm
 
@@ -18,16 +19,16 @@ SHAPES = ['128x256x7x7', '2x256x40x40']
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time convolution + norm')
-    parser.add_argument('--shapes', nargs='+', default=SHAPES, metavar='BxCxHxW', help=f'inputs; default: {SHAPES}')
-    parser.add_argument('--kernel-size', type=int, default=3)
+    parser = ToolParser(__doc__)
+    parser.add_argument('--shapes', nargs='+', default=SHAPES, metavar='BxCxHxW', help='inputs')
+    parser.add_argument('--kernel-size', type=int, default=3, help='of the convolution')
     parser.add_argument('--norms', nargs='+', choices=[*NORMS, *STEP_NORMS], metavar='NORM',
                         help=f'default: {" ".join(NORMS)}; with --step: {" ".join(STEP_NORMS)}')
-    parser.add_argument('--repeats', type=int, default=30)
+    parser.add_argument('--repeats', type=int, default=30, help='times to measure')
     parser.add_argument('--step', metavar='BxHxW', help='training steps on B images of H x W in place of --shapes')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu or cuda')
     parser.add_argument('--dtype', default=None, choices=['bfloat16', 'float16'], help='of autocast; default: none')
-    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument('--channels-last', action='store_true', help='memory of the inputs; without it contiguous')
     return parser.parse_args()
 
 

@@ -6,13 +6,13 @@
 - Convolutions: 3x3 of stride 1 in float32. On GPUs both are cuDNN's.
 - Norms: the operators that SyncBN and CBN are made of, by our kernels and by PyTorch's. On GPUs they are the same.
 """
-import argparse
 
 import torch
 import torchvision
 from timing import alternate, machine, markdown, rows
 
 from mmdet import ops
+from mmdet.command_line import ToolParser
 from mmdet.engine.kept_memory import keep_freed_memory
 from mmdet.models.layers import Conv2d
 from mmdet.ops.extension import SERVED
@@ -22,15 +22,15 @@ DTYPES = ['float32', 'float64', 'float16', 'bfloat16']
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Time operators beside those of torchvision and PyTorch')
+    parser = ToolParser(__doc__)
     parser.add_argument('what', nargs='*', default=['roi_align', 'nms', 'conv', 'norm'],
-                        help='roi_align, nms, conv, norm (default: all)')
+                        help='roi_align, nms, conv or norm')
     parser.add_argument('--dtype', nargs='+', default=DTYPES, choices=DTYPES, help='of RoIAlign and norms')
     parser.add_argument('--boxes', nargs='+', type=int, default=[1000, 5000, 20000], help='of NMS')
     parser.add_argument('--convs', nargs='+', default=['200x256x14x14', '1024x256x7x7', '2x256x80x80', '2x256x200x336'],
                         metavar='BxCxHxW', help='inputs of convolutions and norms')
-    parser.add_argument('--repeats', type=int, default=7)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--repeats', type=int, default=7, help='times to measure')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu or cuda')
     return parser.parse_args()
 
 

@@ -4,10 +4,9 @@ Prints the area under precision by recall at IoU 0.75 and 0.5 (C75, C50), at 0.1
 similar classes (Sim), with any (Oth), without detections of nothing (BG) and without missed objects (FN), and draws the
 curves of every class and of all (OUT_DIR/bbox/bbox-allclass-allarea.png ...). RESULT is what test.py --out wrote.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import InputFiles, plain_errors
+from mmdet.command_line import InputFiles, ToolParser, plain_errors
 from mmdet.errors import UserError
 
 COLORS = 'white', '#4f82bd', '#bf4f4c', '#5ce661', '#8064a2', '#ff9900'
@@ -15,17 +14,16 @@ AREAS = 'allarea', 'small', 'medium', 'large'
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Where precision is lost, by COCO\'s analysis of errors',
-                                     epilog=__doc__.partition('\n\n')[2])
+    parser = ToolParser(__doc__)
     parser.add_argument('result', action=InputFiles, help='predictions, .json or .pkl')
     parser.add_argument('out_dir', type=Path, help='folder of the pictures')
     parser.add_argument('--ann', action=InputFiles, default='data/coco/annotations/instances_val2017.json',
-                        help='ground truth (%(default)s)')
-    parser.add_argument('--types', nargs='+', choices=['bbox', 'segm'], default=['bbox'])
+                        help='ground truth')
+    parser.add_argument('--types', nargs='+', choices=['bbox', 'segm'], default=['bbox'], help='what to analyse')
     parser.add_argument('--extraplots', action='store_true', help='also bars by size, and sizes of the objects')
     parser.add_argument('--score-thr', type=float, help='leave out detections below this score')
     parser.add_argument('--areas', type=int, nargs=3, default=[1024, 9216, 10000000000], metavar='PIXELS',
-                        help='most pixels of small, medium and large objects (%(default)s)')
+                        help='most pixels of small, medium and large objects')
     return parser.parse_args()
 
 

@@ -3,12 +3,11 @@
 Without configs they are those of the demo: Faster and Cascade R-CNN, RPN (its AR), and Mask R-CNN without and with
 CopyPaste. When it is started again, the command goes on where it was interrupted and skips what has ended.
 """
-import argparse
 from pathlib import Path
 
 from trainings import ROOT, add_options, command, compare
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.errors import UserError
 from mmdet.named_files import existing_config
 
@@ -16,8 +15,9 @@ DEMOS = ('faster-rcnn_demo', 'cascade-rcnn_demo', 'rpn_demo', 'mask-rcnn_demo', 
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Train configs; table of AP')
-    parser.add_argument('configs', nargs='*', type=Path, default=[ROOT / f'configs/demo/{name}.py' for name in DEMOS])
+    parser = ToolParser(__doc__)
+    parser.add_argument('configs', nargs='*', type=Path, default=[ROOT / f'configs/demo/{name}.py' for name in DEMOS],
+                        help='default: those of the demo')
     add_options(parser, 'work_dirs/compare_models')
     args = parser.parse_args()
     by_name = {config.stem: config for config in args.configs}

@@ -3,20 +3,20 @@
 All norms have the same seed, data and images a step. SyncBN runs on several processes that share the batch. When it is
 started again, the command goes on where it was interrupted and skips norms whose training has ended.
 """
-import argparse
 
 from trainings import ROOT, add_options, command, compare
 
-from mmdet.command_line import NORM_NAMES, ConfigFile, plain_errors
+from mmdet.command_line import NORM_NAMES, ConfigFile, ToolParser, plain_errors
 from mmdet.errors import UserError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Train a config with each norm; table of AP')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', nargs='?', action=ConfigFile,
-                        default=str(ROOT / 'configs/demo/mask-rcnn_demo_256.py'))
-    parser.add_argument('--norms', nargs='+', choices=NORM_NAMES, default=list(NORM_NAMES))
-    parser.add_argument('--sync-processes', type=int, default=2, metavar='N', help='processes of SyncBN (%(default)s)')
+                        default=str(ROOT / 'configs/demo/mask-rcnn_demo_256.py'), help='config to train')
+    parser.add_argument('--norms', nargs='+', choices=NORM_NAMES, default=list(NORM_NAMES),
+                        help='norms to train it with')
+    parser.add_argument('--sync-processes', type=int, default=2, metavar='N', help='processes of SyncBN')
     add_options(parser, 'work_dirs/compare_norms')
     return parser.parse_args()
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from trainings import add_options, command, compare, scalars
 
-from mmdet.command_line import ConfigFile, plain_errors
+from mmdet.command_line import ConfigFile, ToolParser, plain_errors
 from mmdet.errors import UserError
 
 SIDES = ('ours', 'torchvision')
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='AP against training time of a config, here and in torchvision')
-    parser.add_argument('config', action=ConfigFile)
-    parser.add_argument('--points', type=int, default=6, help='validations in a training (%(default)s)')
+    parser = ToolParser(__doc__)
+    parser.add_argument('config', action=ConfigFile, help='config to train')
+    parser.add_argument('--points', type=int, default=6, help='validations in a training')
     add_options(parser, 'work_dirs/compare_torchvision')
     return parser.parse_args()
 

@@ -4,23 +4,21 @@ Writes confusion_matrix.png, each row in percents, and confusion_matrix.csv, the
 last, the background; columns are predicted classes and, last, missed objects. As in mmdetection a detection counts for
 every object that it covers, and crowds are objects. PREDICTIONS is what test.py --out wrote, .pkl or .json.
 """
-import argparse
 import csv
 from pathlib import Path
 
-from mmdet.command_line import InputFiles, add_config, add_config_options, plain_errors
+from mmdet.command_line import InputFiles, ToolParser, add_config, add_config_options, plain_errors
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Count which classes are taken for which',
-                                     epilog=__doc__.partition('\n\n')[2])
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('prediction_path', action=InputFiles, help='predictions, .pkl or .json')
     parser.add_argument('save_dir', type=Path, help='folder to write to')
     parser.add_argument('--show', action='store_true', help='show the picture in a window')
-    parser.add_argument('--color-theme', default='plasma', help="matplotlib's color map (%(default)s)")
-    parser.add_argument('--score-thr', type=float, default=0.3, help='least score of a detection (%(default)s)')
-    parser.add_argument('--tp-iou-thr', type=float, default=0.5, help='IoU that covers an object (%(default)s)')
+    parser.add_argument('--color-theme', default='plasma', help="matplotlib's color map")
+    parser.add_argument('--score-thr', type=float, default=0.3, help='least score of a detection')
+    parser.add_argument('--tp-iou-thr', type=float, default=0.5, help='IoU that covers an object')
     parser.add_argument('--nms-iou-thr', type=float, help='first suppress detections of a class beyond this IoU')
     add_config_options(parser)
     return parser.parse_args()

@@ -5,13 +5,12 @@
 
 With a config, boxes are counted in the size that its Resize gives them; with a JSON file, in pixels of the pictures.
 """
-import argparse
 from pathlib import Path
 
 import numpy as np
 from terminaltables import AsciiTable
 
-from mmdet.command_line import add_config_options, plain_errors
+from mmdet.command_line import ToolParser, add_config_options, plain_errors
 from mmdet.errors import UserError
 
 PERCENTS = (0, 5, 25, 50, 75, 95, 100)
@@ -19,14 +18,15 @@ REACHED = 0.7  # IoU from which the RPN takes an anchor for an object
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Count objects, sizes and classes; find anchors')
+    parser = ToolParser(__doc__)
     parser.add_argument('source', help='config, or annotation file in COCO\'s format')
     parser.add_argument('--loader', choices=['train', 'val', 'test'], default='train', help='whose data set')
     parser.add_argument('--output-dir', type=Path, help='write histograms here: dataset.png')
     parser.add_argument('--anchors', type=int, metavar='N', help='find N anchors that fit')
-    parser.add_argument('--algorithm', choices=['k-means', 'differential_evolution'], default='k-means')
+    parser.add_argument('--algorithm', choices=['k-means', 'differential_evolution'], default='k-means',
+                        help='how anchors are found')
     parser.add_argument('--iters', type=int, default=1000, help='most steps of the algorithm')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, default=0, help='of the algorithm')
     add_config_options(parser)
     return parser.parse_args()
 

@@ -3,13 +3,12 @@
 The config's test_evaluator gives its figures for the data set of test_dataloader. RESULTS is what test.py --out wrote:
 a .pkl, also one of mmdetection 3.x, or COCO results (.json).
 """
-import argparse
 
-from mmdet.command_line import InputFiles, add_config, add_config_options, plain_errors
+from mmdet.command_line import InputFiles, ToolParser, add_config, add_config_options, plain_errors
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Evaluate predictions of a file')
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('pkl_results', action=InputFiles, help='predictions, .pkl or .json')
     add_config_options(parser)

@@ -3,28 +3,26 @@
 Weighted boxes fusion (arXiv 1910.13302) of boxes; prints COCO's figures. RESULTs are what test.py --out wrote, .json or
 .pkl. --save-fusion-results writes OUT_DIR/fusion_results.json.
 """
-import argparse
 import json
 from pathlib import Path
 
-from mmdet.command_line import InputFiles, plain_errors
+from mmdet.command_line import InputFiles, ToolParser, plain_errors
 from mmdet.errors import UserError
 
 KINDS = 'avg', 'max', 'box_and_model_avg', 'absent_model_aware_avg'
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Fuse the detections of several models',
-                                     epilog=__doc__.partition('\n\n')[2])
+    parser = ToolParser(__doc__)
     parser.add_argument('results', nargs='+', action=InputFiles, metavar='RESULT', help='predictions, .json or .pkl')
     parser.add_argument('--annotation', action=InputFiles, required=True, help='ground truth, COCO JSON')
-    parser.add_argument('--weights', type=float, nargs='*', help='of each RESULT (1 each)')
-    parser.add_argument('--fusion-iou-thr', type=float, default=0.55, help='IoU of boxes that are one (%(default)s)')
+    parser.add_argument('--weights', type=float, nargs='*', help='one for each RESULT; default: 1 each')
+    parser.add_argument('--fusion-iou-thr', type=float, default=0.55, help='IoU of boxes that are one')
     parser.add_argument('--skip-box-thr', type=float, default=0., help='leave out boxes below this score')
-    parser.add_argument('--conf-type', choices=KINDS, default='avg', help='score of a fused box (%(default)s)')
+    parser.add_argument('--conf-type', choices=KINDS, default='avg', help='score of a fused box')
     parser.add_argument('--eval-single', action='store_true', help='also the figures of each RESULT')
     parser.add_argument('--save-fusion-results', action='store_true', help='write the fused boxes')
-    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder to write to (%(default)s)')
+    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='folder to write to')
     args = parser.parse_args()
     if not args.weights:
         args.weights = [1.] * len(args.results)

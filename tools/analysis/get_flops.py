@@ -4,9 +4,8 @@ An image goes through both stages, with as many proposals and masks as test_cfg 
 are 1 MAC or 2 FLOPs; mmdetection and most papers call MACs FLOPs. Counted are convolutions, linear layers and RoIAlign,
 not norms, activation functions, resizing and NMS. Activations are the values that the counted operators put out.
 """
-import argparse
 
-from mmdet.command_line import add_config, add_config_options, add_norm_option, plain_errors
+from mmdet.command_line import ToolParser, add_config, add_config_options, add_norm_option, plain_errors
 from mmdet.errors import UserError
 
 
@@ -17,8 +16,7 @@ def row(title, costs, name, module):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Count FLOPs, parameters and activations of a Faster or Mask R-CNN',
-                                     epilog=__doc__.partition('\n\n')[2])
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('--shape', type=int, nargs='+', default=[800, 1280], metavar='SIDE',
                         help='height and width in pixels, or one side of a square (default: 800 1280)')

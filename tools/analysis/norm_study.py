@@ -11,7 +11,6 @@ number of images that share statistics is all that changes. Each finished traini
 again, the command trains what is missing. Of the learning rates --lrs, each norm and number of images takes its best by
 validation.
 """
-import argparse
 import json
 import multiprocessing
 import os
@@ -19,30 +18,32 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 
 KEY = ('task', 'norm', 'images', 'seed', 'lr', 'steps', 'batch', 'burnin')
 PICTURES = dict(train=12000, val=1000, test=2000)
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('--task', default='photographs', help="'photographs', of scikit-image; 'textures', generated; "
-                        'or a folder of photographs, each a class (%(default)s)')
+                        'or a folder of photographs, each a class')
     parser.add_argument('--norms', nargs='+', metavar='NORM', default=['BN', 'GN', 'CBN, buffer 7'],
-                        help="as the tables name them, or 'all' (BN, GN, 'CBN, buffer 7')")
-    parser.add_argument('--images', nargs='+', type=int, default=[32, 4, 2], help='on a device (32 4 2)')
-    parser.add_argument('--batch', type=int, default=32, help='pictures a step on all devices (%(default)s)')
-    parser.add_argument('--seeds', type=int, default=3, help='trainings of each kind (%(default)s)')
-    parser.add_argument('--first-seed', type=int, default=0, help='of these (%(default)s)')
-    parser.add_argument('--steps', type=int, default=600, help='of a training (%(default)s)')
-    parser.add_argument('--lrs', nargs='+', type=float, default=[0.03], help='learning rates (0.03)')
-    parser.add_argument('--burnin', type=float, default=0.2, help='share of the steps with CBN as BN (%(default)s)')
-    parser.add_argument('--probes', type=int, default=8, help='looks at the statistics of a CBN (%(default)s)')
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='trainings side by side (%(default)s)')
-    parser.add_argument('--limit', type=float, default=float('inf'), help='start no training after so many seconds')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/norm_study/results.jsonl'))
+                        help="as the tables name them, or 'all'")
+    parser.add_argument('--images', nargs='+', type=int, default=[32, 4, 2], help='on a device')
+    parser.add_argument('--batch', type=int, default=32, help='pictures a step on all devices')
+    parser.add_argument('--seeds', type=int, default=3, help='trainings of each kind')
+    parser.add_argument('--first-seed', type=int, default=0, help='of these')
+    parser.add_argument('--steps', type=int, default=600, help='of a training')
+    parser.add_argument('--lrs', nargs='+', type=float, default=[0.03], help='learning rates')
+    parser.add_argument('--burnin', type=float, default=0.2, help='share of the steps with CBN as BN')
+    parser.add_argument('--probes', type=int, default=8, help='looks at the statistics of a CBN')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='trainings side by side')
+    parser.add_argument('--limit', type=float, default=float('inf'),
+                        help='start no training after so many seconds; default: no limit')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/norm_study/results.jsonl'),
+                        help='gets a line for each training; the tables and pictures lie beside it')
     parser.add_argument('--plot', type=Path, metavar='FILE', help='train nothing: draw what this file holds')
     return parser.parse_args()
 

@@ -2,33 +2,32 @@
 
 The step runs on tensors that have shapes, dtypes and devices, but no numbers. Of each operator are counted its
 launches, the bytes that it reads and writes, its FLOP, and the time it takes at least on a device of --bandwidth and
---speed: its bytes by the one or its FLOP by the other, whichever is longer. The sum of these is the step's floor.
---cuda-graph counts what is left outside the graph of losses and gradients.
+--speed, by default an H100 in bfloat16: its bytes by the one or its FLOP by the other, whichever is longer. The sum of
+these is the step's floor. --cuda-graph counts what is left outside the graph of losses and gradients.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import NORM_NAMES, ConfigFile, add_config_options, plain_errors
+from mmdet.command_line import NORM_NAMES, ConfigFile, ToolParser, add_config_options, plain_errors
 from mmdet.errors import UserError
 
 CONFIG = Path(__file__).parents[2] / 'configs/mask_rcnn/mask_rcnn_r50_fpn_1x.py'
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='List the operators of a training step on a GPU',
-                                     epilog=__doc__.partition('\n\n')[2])
+    parser = ToolParser(__doc__)
     parser.add_argument('config', nargs='?', action=ConfigFile, default=str(CONFIG),
                         help='config file (default: Mask R-CNN R-50-FPN)')
-    parser.add_argument('--batch-size', type=int, default=16)
-    parser.add_argument('--size', default='800x1344', metavar='HxW')
+    parser.add_argument('--batch-size', type=int, default=16, help='images a step')
+    parser.add_argument('--size', default='800x1344', metavar='HxW', help='of the images in pixels')
     parser.add_argument('--objects', type=int, default=8, help='of each image')
     parser.add_argument('--dtype', default='bfloat16', choices=['float32', 'bfloat16', 'float16'],
                         help='others than float32 are of autocast')
     parser.add_argument('--norm', nargs='+', choices=NORM_NAMES, default=[None],
-                        help='these in neck and heads, one after the other; then only their sums are listed')
-    parser.add_argument('--slope-stride', type=int, default=1, help='of --norm CBN (%(default)s)')
-    parser.add_argument('--bandwidth', type=float, default=2.7e12, help='bytes a second (default: 2.7e12, an H100)')
-    parser.add_argument('--speed', type=float, default=560e12, help='FLOP a second (default: 560e12, its bfloat16)')
+                        help='these in neck and heads, one after the other; then only their sums are listed '
+                             '(default: the norms of the config)')
+    parser.add_argument('--slope-stride', type=int, default=1, help='of --norm CBN')
+    parser.add_argument('--bandwidth', type=float, default=2.7e12, help='bytes a second that a good kernel moves')
+    parser.add_argument('--speed', type=float, default=560e12, help='FLOP a second that a good kernel computes')
     parser.add_argument('--cuda-graph', action='store_true', help='losses and gradients are a graph of one launch')
     parser.add_argument('--by', choices=['part', 'operator', 'line'], nargs='+', default=['part', 'operator'],
                         help="tables: the model's parts, operators by name, lines of code")

@@ -4,10 +4,9 @@ Prints the figures on clean pictures (P), their mean over corruptions and severi
 left (rPC), of arXiv 1907.07484. OUT_results.json holds them all: corruption, severity, figures.
 Needs imagecorruptions: pip install 'mmdet-norms[corrupt]'.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import CheckpointFile, add_config, add_run_options, plain_errors, prepare_run
+from mmdet.command_line import CheckpointFile, ToolParser, add_config, add_run_options, plain_errors, prepare_run
 from mmdet.errors import UserError
 
 GROUPS = dict(
@@ -20,20 +19,20 @@ GROUPS |= dict(benchmark=BENCHMARK, all=[*BENCHMARK, *GROUPS['holdout']])
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Test a detector on corrupted pictures',
-                                     epilog=__doc__.partition('\n\n')[2])
+    parser = ToolParser(__doc__)
     add_config(parser)
     parser.add_argument('checkpoint', action=CheckpointFile, help='checkpoint: path or URL')
     parser.add_argument('--out', type=Path, default=Path('robustness.json'), help='FILE.json or FILE.pkl; the figures '
-                        'go to FILE_results.json or .pkl (%(default)s)')
+                        'go to FILE_results.json or .pkl')
     parser.add_argument('--corruptions', nargs='+', default=['benchmark'], choices=[*GROUPS, *GROUPS['all'], 'None'],
-                        metavar='NAME', help=f'{", ".join(GROUPS)}, None, or single ones (benchmark)')
+                        metavar='NAME', help=f'{", ".join(GROUPS)}, None, or single ones')
     parser.add_argument('--severities', type=int, nargs='+', choices=range(6), default=list(range(6)),
-                        help='0 is a clean picture (0 1 2 3 4 5)')
+                        help='0 is a clean picture')
     parser.add_argument('--seed', type=int, help='of what chance decides')
-    parser.add_argument('--final-prints', nargs='+', choices=['P', 'mPC', 'rPC'], default=['P', 'mPC', 'rPC'])
+    parser.add_argument('--final-prints', nargs='+', choices=['P', 'mPC', 'rPC'], default=['P', 'mPC', 'rPC'],
+                        help='figures to print')
     parser.add_argument('--final-prints-aggregate', choices=['all', 'benchmark'], default='benchmark',
-                        help='corruptions that count (%(default)s)')
+                        help='corruptions that count')
     add_run_options(parser)
     args = parser.parse_args()
     if args.out.suffix not in ('.json', '.pkl'):

@@ -14,8 +14,9 @@ FIGURES = {'bbox_mAP': 'box AP', 'bbox_mAP_50': 'box AP50', 'segm_mAP': 'mask AP
 
 def add_options(parser, work_dir):
     parser.add_argument('--work-dir', type=Path, default=Path(work_dir),
-                        help='gets a folder of each training, and table.md (%(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for every training')
+                        help='gets a folder of each training, and table.md')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='override keys of the config, for every training')
 
 
 def command(config, work_dir, options, before=(), after=()):

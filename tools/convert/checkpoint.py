@@ -2,15 +2,14 @@
 
 python tools/convert/checkpoint.py IN OUT.pth [--config CONFIG]
 """
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mmdet.command_line import CheckpointFile, ConfigFile, plain_errors
+from mmdet.command_line import CheckpointFile, ConfigFile, ToolParser, plain_errors
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Convert a checkpoint, and say what became of its entries')
+    parser = ToolParser(__doc__)
     parser.add_argument('source', metavar='IN', action=CheckpointFile,
                         help='path, URL or name such as torchvision://maskrcnn_resnet50_fpn')
     parser.add_argument('out', metavar='OUT', type=Path, help='file to write: .pth, or .safetensors')

@@ -8,10 +8,9 @@
 IN is a folder or file of Pascal VOC, YOLO, labelme, COCO (also CVAT's, Label Studio's and Roboflow's), VIA or
 Cityscapes, or a folder of pictures without annotations. OUT is a JSON file in COCO's format or, with --to, a folder.
 """
-import argparse
 from pathlib import Path
 
-from mmdet.command_line import plain_errors
+from mmdet.command_line import ToolParser, plain_errors
 from mmdet.errors import MissingFileError, UserError
 
 FORMATS = ('voc', 'coco', 'labelme', 'via', 'cityscapes', 'yolo', 'pictures')
@@ -20,7 +19,7 @@ VOC_CORNERS = ('minus-one', 'inclusive', 'as-written')
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Convert, join, split and check data sets')
+    parser = ToolParser(__doc__)
     parser.add_argument('paths', metavar='IN ... OUT', nargs='+', type=Path, help='with --check there is no OUT')
     parser.add_argument('--from', dest='kind', choices=FORMATS, help='format of IN; default: found by its files')
     parser.add_argument('--to', choices=WRITERS, default='coco', help='format of OUT; default: coco')
