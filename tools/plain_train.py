@@ -61,11 +61,16 @@ def evaluate(model, loader, cfg):
     return figures
 
 
-def train(cfg, device, told=print):
+def tell(line):
+    print(line, flush=True)
+
+
+def train(cfg, device, told=tell):
     """Train as `cfg` says, and return the model and its data set. `told` gets a line of losses a step."""
     import torch
     from mmengine.runner import set_random_seed
 
+    from mmdet.checkpoints import load_weights, read_checkpoint
     from mmdet.registry import MODELS, OPTIMIZERS
     if 'max_epochs' not in (cfg.get('train_cfg') or {}):
         raise UserError('plain_train.py counts epochs: train_cfg of the config needs max_epochs')
@@ -76,6 +81,8 @@ def train(cfg, device, told=print):
     optimizer = OPTIMIZERS.build(dict(cfg.optim_wrapper.optimizer, params=model.parameters()))
     each_iteration, each_epoch = build_schedulers(cfg, optimizer, len(loader))
     model.init_weights()
+    if cfg.get('load_from'):
+        load_weights(model, read_checkpoint(cfg.load_from), source=cfg.load_from)
     for module in model.modules():
         if hasattr(module, 'set_epoch_length'):  # CBN counts its burn-in in epochs
             module.set_epoch_length(len(loader))
