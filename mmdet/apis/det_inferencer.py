@@ -134,7 +134,7 @@ class DetInferencer:
                 if detected.sample is None:
                     if isinstance(found, list) and len(found) == 1:
                         raise detected.error  # type: ignore[misc]  # there is one
-                    print_log(f'left out: {detected.error}', 'current', logging.ERROR)
+                    print_log(f'left out: {detected.error}', 'current', logging.WARNING)
                     results['predictions'].append(None)
                     results['failed'][detected.picture.name] = str(detected.error)
                     continue
