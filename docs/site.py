@@ -14,6 +14,19 @@ ROOT = Path(__file__).parents[1]
 BESIDE = {'README.md': 'index.md', 'INSTALL.md': 'install.md', 'CHANGELOG.md': 'changelog.md',
           'CONTRIBUTING.md': 'contributing.md', 'SECURITY.md': 'security.md'}
 LISTS = ('api/', 'benchmarks', 'conv-kernels', 'own')  # a search finds the guides before what these hold on all topics
+SOUGHT = {  # words that readers type and the page does not say, or others say as often
+    'benchmarks.md': 'speed fast',
+    'classes.md': 'category categories num_classes',
+    'cluster.md': 'distributed multi ddp docker',
+    'data.md': 'custom dataset coco voc yolo',
+    'errors.md': 'crash nan',
+    'export.md': 'deploy deployment tensorrt',
+    'fine-tune.md': 'finetune finetuning transfer learning rate lr pretrained freeze',
+    'inference.md': 'inference predict prediction',
+    'memory.md': 'oom amp mixed precision',
+    'norms.md': 'groupnorm batchnorm normalization',
+    'own.md': 'hook loss customize extend',
+    'report.md': 'log validation threshold tensorboard'}
 LINK = re.compile(r'\[([^\[\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)')
 
 
@@ -29,6 +42,7 @@ def on_page_markdown(markdown, page, config, files):
     here = page.file.src_uri
     if not here.startswith(LISTS) and here not in BESIDE.values():
         page.meta['search'] = dict(boost=2)
+    page.meta['tags'] = SOUGHT.get(here, '').split()
     source = next((name for name, uri in BESIDE.items() if uri == here), f'docs/{here}')
 
     def turned(match):

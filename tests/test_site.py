@@ -38,12 +38,14 @@ def test_every_page_is_in_the_menu(site):
 
 def test_search_finds_the_right_page_first(site, subtests):
     entries = json.loads((site / 'search/search_index.json').read_text())['docs']
-    fields = {name: [Counter(stems(entry[name])) for entry in entries] for name in ('title', 'text')}
+    fields = {name: [Counter(stems(' '.join(entry.get('tags', [])) if name == 'tags' else entry[name]))
+                     for entry in entries] for name in ('title', 'text', 'tags')}
     for word, page in {'fine-tune': 'fine-tune', 'resume': 'resume', 'class': 'classes', 'export': 'export',
-                       'norm': 'norms', 'memory': 'memory'}.items():
+                       'norm': 'norms', 'memory': 'memory', 'finetune': 'fine-tune', 'category': 'classes',
+                       'learning rate': 'fine-tune', 'cuda out of memory': 'memory', 'deploy': 'export'}.items():
         with subtests.test(word):
             totals = [0.] * len(entries)
-            for name, boost in (('title', 1e3), ('text', 1.)):
+            for name, boost in (('title', 1e3), ('text', 1.), ('tags', 1e3)):
                 for term in stems(word):
                     for i, score in enumerate(bm25(fields[name], term)):
                         totals[i] += boost * score * entries[i].get('boost', 1)
