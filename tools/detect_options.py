@@ -14,7 +14,7 @@ def add_detect_options(parser):
     parser.add_argument('--no-save-pred', action='store_true', help='write no JSON')
     parser.add_argument('--print-result', action='store_true', help='print the detections')
     parser.add_argument('--palette', default='none', help='coco, random or a color; default: of the data set')
-    parser.add_argument('--save-as', nargs='+', default=[], metavar='FORMAT', help='coco, csv, yolo, labelme')
+    parser.add_argument('--save-as', nargs='+', default=[], metavar='FORMAT', help='also write coco, csv, yolo or labelme; several with spaces between')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation, see tools/test.py')
     parser.add_argument('--tile', '--patch-size', type=int, help='cut pictures into tiles of this many pixels')
     parser.add_argument('--overlap', '--patch-overlap-ratio', type=float, default=0.2,
@@ -54,6 +54,8 @@ def run(args):
     if int(os.environ.get('RANK', 0)) == 0:
         if args.save_as or args.shards or not (args.no_save_vis and args.no_save_pred):
             print(f'results are in {args.out_dir}')
+        if args.out:
+            print(f'{args.out} is the drawn video')
         if failed:
             print(f'{failed} of the pictures could not be read; they are named above')
     return 1 if failed else 0
