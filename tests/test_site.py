@@ -49,6 +49,9 @@ def test_search_finds_the_right_page_first(site, subtests):
                 for term in stems(word):
                     for i, score in enumerate(bm25(fields[name], term)):
                         totals[i] += boost * score * entries[i].get('boost', 1)
+            for i, entry in enumerate(entries):  # as the theme weighs whole pages, and those that hold every word
+                every = all(any(fields[name][i][term] for name in fields) for term in stems(word))
+                totals[i] *= 1 + (('#' not in entry['location']) + every) ** 2
             best = sorted(range(len(entries)), key=lambda i: -totals[i])[:4]
             assert entries[best[0]]['location'].split('/')[0] == page, [entries[i]['location'] for i in best]
 

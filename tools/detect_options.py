@@ -14,7 +14,8 @@ def add_detect_options(parser):
     parser.add_argument('--no-save-pred', action='store_true', help='write no JSON')
     parser.add_argument('--print-result', action='store_true', help='print the detections')
     parser.add_argument('--palette', default='none', help='coco, random or a color; default: of the data set')
-    parser.add_argument('--save-as', nargs='+', default=[], metavar='FORMAT', help='also write coco, csv, yolo or labelme; several with spaces between')
+    parser.add_argument('--save-as', nargs='+', default=[], metavar='FORMAT',
+                        help='also write coco, csv, yolo or labelme; several with spaces between')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation, see tools/test.py')
     parser.add_argument('--tile', '--patch-size', type=int, help='cut pictures into tiles of this many pixels')
     parser.add_argument('--overlap', '--patch-overlap-ratio', type=float, default=0.2,

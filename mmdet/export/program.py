@@ -58,8 +58,8 @@ def check_parts(detector: nn.Module) -> None:
         raise UserError('model cannot be exported: without an rpn_head its proposals come from a file')
     kind = roi_head.test_cfg['nms'].get('type', 'nms')  # type: ignore[union-attr]  # checked
     if kind != 'nms':
-        raise UserError(f'model.test_cfg.rcnn.nms.type={kind!r} cannot be exported: only nms. Try --cfg-options '
-                        '"model.test_cfg.rcnn.nms=dict(type=\'nms\', iou_threshold=0.5)"; what is found changes a little')
+        raise UserError(f'model.test_cfg.rcnn.nms.type={kind!r} cannot be exported, only nms: --cfg-options '
+                        '"model.test_cfg.rcnn.nms=dict(type=\'nms\', iou_threshold=0.5)"')
     if backend('cpu') != 'mmdet':
         raise UserError('the compiled operators are needed to export: pip install --no-build-isolation -e . with '
                         'a C++ compiler, without MMDET_OPS=torchvision')
