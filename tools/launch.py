@@ -54,6 +54,9 @@ def main():
     os.environ.setdefault('PET_SIGNALS_TO_HANDLE', 'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1')
     os.environ.setdefault('TORCH_ELASTIC_SHUTDOWN_TIMEOUT', '300')
     binding = [f'--numa-binding={os.environ["NUMA_BINDING"]}'] if os.environ.get('NUMA_BINDING') else []
+    if binding and not torch.cuda.is_available():
+        print('note: without a GPU NUMA_BINDING changes nothing', file=sys.stderr)
+        binding = []
     try:
         run.main([f'--nnodes={nodes}', f'--node-rank={os.environ.get("NODE_RANK", "0")}',
                   f'--master-addr={os.environ.get("MASTER_ADDR", "127.0.0.1")}', f'--master-port={port}',

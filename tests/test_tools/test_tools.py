@@ -81,7 +81,7 @@ def test_two_machines_train_and_two_processes_test(tiny):
             'launch.py', 1, ROOT / 'tools/train.py', tiny, '--work-dir', 'dist', '--amp', '--auto-scale-lr', '--norm',
             'SyncBN', '--launcher', 'pytorch', '--cfg-options', 'auto_scale_lr.base_batch_size=16',
             'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', NO_REPORT, cwd=tiny.parent, NNODES='2', PORT=port,
-            NODE_RANK=rank, MASTER_ADDR='127.0.0.1'), '01')
+            NODE_RANK=rank, MASTER_ADDR='127.0.0.1', NUMA_BINDING='node'), '01')
     assert 'Processes  2, launcher pytorch' in text and '[1/1]' in text
     assert 'current batch size is 8' in text and 'bfloat16' in text or 'AmpOptimWrapper' in text
     tested, _ = run_two(ROOT / 'tools/test.py', tiny.parent / 'dist/tiny.py', tiny.parent / 'dist/epoch_1.pth',
