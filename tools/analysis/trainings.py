@@ -34,7 +34,7 @@ def compare(trainings, work_dir, what):
     for name, words in trainings.items():
         folder = work_dir / name
         if not (folder / 'finished').exists():
-            print(f'{name}: {" ".join(words)}', flush=True)
+            print(f'{name}: {" ".join(words)}\n    tells how far it is in {folder / "output.txt"}', flush=True)
             folder.mkdir(parents=True, exist_ok=True)
             with open(folder / 'output.txt', 'a') as output:
                 done = subprocess.run(words, stdout=output, stderr=subprocess.STDOUT)
