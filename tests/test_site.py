@@ -30,9 +30,10 @@ def test_every_page_is_in_the_menu(site):
     menu = (ROOT / 'mkdocs.yml').read_text()
     for page in DOCS.rglob('*.md'):
         assert f': {page.relative_to(DOCS)}\n' in menu, f'{page} is not in nav of mkdocs.yml'
-    layers, own, start = (' '.join(re.sub('<[^>]+>', '', (site / page / 'index.html').read_text()).split())
-                          for page in ('api/layers', 'own', ''))
+    layers, own, start, apis = (' '.join(re.sub('<[^>]+>', '', (site / page / 'index.html').read_text()).split())
+                          for page in ('api/layers', 'own', '', 'api/apis'))
     assert 'convert_norm' in layers and 'or no norm to convert' in layers and 'class CsvDataset(BaseDataset)' in own
+    assert 'pred_score_thr: float = 0.3' in apis  # how a DetInferencer is called
     assert 'Pick a norm' in start and 'NAME' not in start
 
 

@@ -43,6 +43,7 @@ class DetInferencer:
         weights: checkpoint.
         device: by default a GPU where there is one.
         palette: see init_detector.
+        show_progress: tell on stderr how many pictures are done.
         tta: test-time augmentation, by the config's tta_model and tta_pipeline or mmdetection's defaults.
     """
 
@@ -90,7 +91,7 @@ class DetInferencer:
     def postprocess(self, preds: SampleList, visualization: list | None = None, return_datasamples: bool = False,
                     print_result: bool = False, no_save_pred: bool = False, pred_out_dir: str = '',
                     **kwargs: Any) -> dict:
-        """dict of predictions and visualization, see __call__; predictions go to pred_out_dir unless no_save_pred."""
+        """dict of predictions and visualization, see `__call__`; predictions go to pred_out_dir unless no_save_pred."""
         predictions = [with_bitmaps(sample) if return_datasamples else prediction_dict(sample) for sample in preds]
         if pred_out_dir and not no_save_pred:
             files = PredictionFiles(pred_out_dir, self._result_names(str(Path(pred_out_dir).parent))[1])
