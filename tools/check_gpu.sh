@@ -13,7 +13,7 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 export MMDET_OPS=mmdet MMDET_CUDA=1 PYTHONPATH=".${PYTHONPATH:+:$PYTHONPATH}"
 wanted=" ${*:-tests sanitizer benchmarks} "
-"$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "PyTorch sees none"; print(torch.cuda.get_device_name())'
+"$PYTHON" -c 'import torch; torch.cuda.is_available() or exit("error: PyTorch sees no GPU"); print(torch.cuda.get_device_name())'
 TORCH_CUDA_ARCH_LIST=$("$PYTHON" -c 'import torch; print("%d.%d" % torch.cuda.get_device_capability())')
 export TORCH_CUDA_ARCH_LIST
 out=work_dirs/check_gpu
