@@ -11,7 +11,7 @@ from mmdet.command_line import ToolParser, plain_errors
 from mmdet.errors import UserError
 
 ANALYSIS = Path(__file__).parent / 'analysis'
-SHORT = dict(  # seconds each, to see that it runs
+SHORT = dict(  # two minutes in all, to see that it runs
     model=['--size', '64x64', '--repeats', '1', '--dtype', 'float32'],
     ops=['--boxes', '100', '--repeats', '1', '--dtype', 'float32', '--convs', '2x16x32x32'],
     norms=['--shapes', '2x32x7x7', '--repeats', '1'],

@@ -4,20 +4,19 @@ Trains with CBN and looks, every few steps, at each of its layers: statistics of
 compensation and with it, by slopes of all positions, a quarter (slope_stride=2) and a ninth (3) of them, against the
 true ones, which are those of the same inputs under today's weights.
 """
-import argparse
 import sys
 from pathlib import Path
 
-from mmdet.command_line import ConfigFile, add_config_options, plain_errors
+from mmdet.command_line import ConfigFile, ToolParser, add_config_options, plain_errors
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument('config', nargs='?', action=ConfigFile, default='configs/demo/mask-rcnn_demo.py',
-                        help='(%(default)s)')
-    parser.add_argument('--steps', type=int, default=160, help='of the training (%(default)s)')
-    parser.add_argument('--every', type=int, default=40, help='steps from look to look (%(default)s)')
-    parser.add_argument('--buffer-num', type=int, default=3, help='earlier iterations (%(default)s)')
+                        help='config to train')
+    parser.add_argument('--steps', type=int, default=160, help='of the training')
+    parser.add_argument('--every', type=int, default=40, help='steps from look to look')
+    parser.add_argument('--buffer-num', type=int, default=3, help='earlier iterations')
     add_config_options(parser)
     return parser.parse_args()
 
