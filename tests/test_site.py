@@ -20,8 +20,9 @@ def site(tmp_path_factory):
     for package in ('mkdocs', 'material', 'mkdocstrings', 'black'):
         pytest.importorskip(package, reason="the site needs pip install 'mmdet-norms[docs]'")
     folder = tmp_path_factory.mktemp('site')
-    done = subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '-q', '-d', folder], cwd=ROOT,
-                          text=True, capture_output=True, env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'})
+    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '-d', folder]  # with -q no warning would count
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True,
+                          env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return folder
 

@@ -28,9 +28,10 @@ from .proposals import ProposalFile
 class CocoDataset(BaseDataset):
     """Images with boxes, classes and masks from a COCO-format annotation file.
 
-    Label i is metainfo['classes'][i]: the classes given in `metainfo`, else COCO's, else (when the file has categories
-    that are not COCO's) all categories of the file in its order. Categories are matched to the classes by name, and
-    those of one name are one class. In a Runner, the training's classes (a checkpoint's) are given to every data set.
+    Label i is `metainfo['classes'][i]`: the classes given in `metainfo`, else COCO's, else (when the file has
+    categories that are not COCO's) all categories of the file in its order. Categories are matched to the classes by
+    name, and those of one name are one class. In a Runner, the training's classes (a checkpoint's) are given to every
+    data set.
 
     Args:
         backend_args: how mmengine.fileio reads `ann_file`.
