@@ -138,8 +138,8 @@ def differences(one, other, where=''):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--kills', type=int, default=60)
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--kills', type=int, default=60, help='in all (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the moments (%(default)s)')
     parser.add_argument('--only', default='', help='arrangements whose names contain this')
     args = parser.parse_args()
     chance = random.Random(args.seed)

@@ -73,11 +73,11 @@ def verdict(mutant, tests, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--mutants', type=int, default=150)
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--mutants', type=int, default=150, help='faults to draw (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the draw (%(default)s)')
     parser.add_argument('--only', default='', help='of these mutants, those in files whose names contain this')
     parser.add_argument('--numbers', type=int, nargs='+', help='of these mutants, those of these numbers')
-    parser.add_argument('--budget', type=float, default=20, help='seconds of tests for one mutant')
+    parser.add_argument('--budget', type=float, default=20, help='seconds of tests for one mutant (%(default)s)')
     parser.add_argument('--share', action='store_true', help='print which share of the lines the tests run')
     parser.add_argument('--tests', nargs='+', default=TESTS, help='folders and files under tests/')
     args = parser.parse_args()

@@ -101,8 +101,8 @@ def verdict(case, status, text):
 
 def main():
     parser = argparse.ArgumentParser(description='Malformed inputs: the right result or one clear error?')
-    parser.add_argument('kinds', nargs='*', default=KINDS, metavar='KIND', help=f'of {", ".join(KINDS)}')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('kinds', nargs='*', default=KINDS, metavar='KIND', help=f'of {", ".join(KINDS)} (all)')
+    parser.add_argument('--seed', type=int, default=0, help='of what cases draw by chance (%(default)s)')
     parser.add_argument('--only', default='', metavar='WORD', help='cases whose name has this word')
     parser.add_argument('--show', action='store_true', help='print what each case prints, not only what the bad do')
     args = parser.parse_args()
