@@ -55,7 +55,7 @@ def run(args):
     if int(os.environ.get('RANK', 0)) == 0:
         if args.save_as or args.shards or not (args.no_save_vis and args.no_save_pred):
             print(f'results are in {args.out_dir}')
-        if args.out:
+        if args.out and os.path.exists(args.out):
             print(f'{args.out} is the drawn video')
         if failed:
             print(f'{failed} of the pictures could not be read; they are named above')

@@ -9,6 +9,7 @@ from run_tool import ROOT
 
 from mmdet.engine import Runner
 from mmdet.engine.config import read_config
+from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 
 
@@ -23,6 +24,11 @@ def test_losses_are_the_runners(tiny):
     cfg.default_hooks.report = None
     cfg.visualizer.name = 'plain_train'  # one of its own: another test's would write elsewhere
     register_all_modules()
+    cfg.load_from = str(tiny.parent / 'start.pth')
+    torch.manual_seed(1)  # the trainings have 0
+    start = MODELS.build(cfg.model)
+    start.init_weights()
+    torch.save(dict(state_dict=start.state_dict()), cfg.load_from)
     lines = []
     model, _ = plain.train(cfg, 'cpu', lines.append)
     ap = plain.evaluate(model, plain.build_loader(cfg.val_dataloader, 0), cfg)
