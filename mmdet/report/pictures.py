@@ -1,5 +1,6 @@
 """Pictures with the truth beside what was predicted, as JPEGs for a page."""
 import base64
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,7 +24,8 @@ def side_by_side(evaluated: Evaluated, image: int, score_thr: float) -> str | No
 
 def drawn_pair(evaluated: Evaluated, image: int, score_thr: float, side: int | None = None) -> np.ndarray | None:
     """RGB pixels of both, the longer side of each `side` pixels, or as it is."""
-    pixels = cv2.imread(evaluated.paths[image]) if evaluated.paths[image] else None
+    path = evaluated.paths[image]
+    pixels = cv2.imread(path) if path and Path(path).is_file() else None  # OpenCV warns of one that is not there
     if pixels is None:
         return None
     scale = side / max(pixels.shape[:2]) if side else 1.

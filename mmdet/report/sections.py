@@ -132,6 +132,7 @@ def detections(evaluated: Evaluated) -> tuple[list[Section], float]:
                 (own.score, 2), (own.f1, 3), (own.precision, 3), (own.recall, 3)))])
         section.tables.append(Table(['best F1 of each class', 'at score', 'F1', 'precision', 'recall'], rows))
     ranked = ranked_pictures(evaluated, matches, best)
+    lost = ''
     shown = Section('Pictures', [f'Truth on the left, on the right what scores at least {best:.2f}.'])
     for word, chosen in (('best', ranked[:MOST_PICTURES]), ('worst', ranked[MOST_PICTURES:][::-1][:MOST_PICTURES])):
         for picture in chosen:
@@ -140,7 +141,11 @@ def detections(evaluated: Evaluated) -> tuple[list[Section], float]:
                 shown.pictures.append(dict(url=url, caption=(
                     f'{word}: {Path(evaluated.paths[picture.image]).name}, {picture.right} right, {picture.wrong} '
                     f'wrong, {picture.missed} missed')))
-    return [section] + [shown] * bool(shown.pictures), best
+            elif evaluated.paths[picture.image]:
+                lost = evaluated.paths[picture.image]
+    if lost:
+        shown.texts.append(f'Not found: {lost} and others. Relative paths begin where the training was started.')
+    return [section] + [shown] * bool(shown.pictures or lost), best
 
 
 def config(run: Run, source: str) -> Section:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from mmdet.report.matching import match
 from mmdet.report.page import write_report
 from mmdet.report.results_csv import write_results
 from mmdet.report.run import differences, flat
-from mmdet.report.sections import comparison
+from mmdet.report.sections import comparison, detections
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 
@@ -217,6 +218,12 @@ def test_comparison_of_one_validation_each(tmp_path):
     assert configs.rows == [['lr', '4', '7']]
     point = plots.lines('', dict(a=(np.arange(1), np.arange(1))), '')
     assert point.count('<use') == plots.lines('', dict(a=(np.arange(1), np.arange(1))), '', markers=True).count('<use')
+
+
+def test_pictures_that_are_gone_are_named(tmp_path):
+    found = evaluated_file(*coco_files(tmp_path), tmp_path)
+    gone = replace(found, paths=[f'gone/{Path(path).name}' for path in found.paths])
+    assert not detections(gone)[0][-1].pictures and 'Not found: gone/' in detections(gone)[0][-1].texts[-1]
 
 
 def opened(page):
