@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from mmdet.errors import UserError
 
 SHARED_MEMORY_FULL = 74  # exit status of a worker
+SECONDS = 5  # from one look at the main process to the next
 
 
 def prepare_workers(loader: DataLoader) -> None:
@@ -30,7 +31,7 @@ def _start(init: Callable[[int], None] | None, worker: int) -> None:
     for name in ('SIGINT', 'SIGUSR1', 'SIGHUP'):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, 'sigwaitinfo'):
+    if hasattr(signal, 'sigtimedwait'):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
     if init is not None:
@@ -38,9 +39,11 @@ def _start(init: Callable[[int], None] | None, worker: int) -> None:
 
 
 def _obey(parent: int) -> None:
-    """End when the main process terminates its workers."""
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
-        pass
+    """End when the main process terminates its workers, or is gone: one that hands over a batch would wait for ever."""
+    while os.getppid() == parent:
+        told = signal.sigtimedwait([signal.SIGTERM], SECONDS)
+        if told is not None and told.si_pid == parent:
+            break
     os._exit(0)
 
 
