@@ -10,11 +10,12 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(ROOT / 'tools/analysis'))
 import norm_study  # noqa: E402
+import study_oracle  # noqa: E402
 import study_plots  # noqa: E402
 import study_statistics  # noqa: E402
 import study_training  # noqa: E402
 from slope_window import Window, errors  # noqa: E402
-from study_network import Network  # noqa: E402
+from study_network import ConvNorm, Network  # noqa: E402
 
 from mmdet.models.layers import ConvModule  # noqa: E402
 
@@ -122,3 +123,76 @@ def test_slope_error_sees_what_cbn_did():
         torch.testing.assert_close(value, expected)
     rows = errors(found)
     assert rows[1].max() < rows[0].max() / 3 and len(rows) == len(found) - 1
+
+
+class Plain(torch.nn.Module):
+    """BN by the formula, over the rows of a window, the first `now` of which are this iteration's."""
+
+    def __init__(self, channels, now, gradient):
+        super().__init__()
+        self.weight, self.bias = (torch.nn.Parameter(start(channels)) for start in (torch.ones, torch.zeros))
+        self.now, self.gradient = now, gradient
+
+    def forward(self, y):
+        now = y[:self.now]
+        counted = y if self.gradient == 'whole' else torch.cat([now, y[self.now:].detach()])
+        mean = counted.mean((0, 2, 3), keepdim=True)
+        std = ((counted - mean).square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
+        if self.gradient == 'none':
+            mean, std = mean.detach(), std.detach()
+        out = (y - mean) / std
+        if self.gradient == 'batch':
+            own = F.batch_norm(now, None, None, training=True)
+            own_std = (now.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+            own = own * (own_std / std).detach() + ((now.mean((0, 2, 3), keepdim=True) - mean) / std).detach()
+            out = torch.cat([own, out[self.now:]])
+        return out * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+
+
+@pytest.mark.parametrize('gradient', ['whole', 'share', 'batch', 'none'])
+def test_oracle_normalizes_by_the_whole_window(gradient):
+    norm_cfg = dict(type='StudyOracle', gradient=gradient)
+    nets = study_training.Devices(3, norm_cfg, seeds=[5], devices=2, device='cpu')
+    nets.own.double()
+    nets.wide.double()
+    window = study_oracle.Window(nets, norm_cfg)
+    first, second = torch.randn(2, 4, 1, 32, 32, dtype=torch.double)
+    labels = torch.randint(3, (4,))
+    window(first)
+    with torch.no_grad():  # a step of training: the older pictures are to pass through the weights of today
+        for parameter in nets.own.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    nets.spread()
+    scores = window(second)
+    F.cross_entropy(scores, labels).backward()
+    nets.gather()
+
+    one = Network(3, dict(type='GN', num_groups=1)).double()
+    for layer in [module for module in one.modules() if isinstance(module, ConvNorm)]:
+        layer.norm = Plain(layer.conv.out_channels, 2, gradient).double()
+    for parameter, value in zip(one.parameters(), nets.own.parameters(), strict=True):
+        parameter.data.copy_(value)
+    expected = torch.cat([one(torch.cat(parts))[:2] for parts in zip(second.split(2), first.split(2), strict=True)])
+    torch.testing.assert_close(scores, expected)
+    grads = torch.autograd.grad(F.cross_entropy(expected, labels), list(one.parameters()))
+    for parameter, grad in zip(nets.own.parameters(), grads, strict=True):
+        torch.testing.assert_close(parameter.grad, grad)
+
+
+def test_cbn_with_the_whole_gradient():
+    torch.manual_seed(0)
+    layer, plain = (ConvNorm(1, 4, 3, 1, cfg, 1).double() for cfg in
+                    (dict(type='StudyCBN', gradient='whole'), dict(type='CBN', buffer_num=study_oracle.BUFFER)))
+    plain.load_state_dict(layer.state_dict())
+    first, second, grad = torch.randn(3, 2, 1, 6, 6, dtype=torch.double)
+    both, grad = torch.cat([second, first]), grad.repeat(1, 4, 1, 1)
+    for used in (layer, plain):
+        used(first)
+    out = layer(both, relu=False)[:2]
+    torch.testing.assert_close(out, plain(second, relu=False))
+    # No weight has moved: CBN's statistics are the window's, and the whole gradient is that of BN over all of it.
+    grads = torch.autograd.grad((out * grad).sum(), list(layer.parameters()))
+    bn = ConvNorm(1, 4, 3, 1, dict(type='BN'), 1).double()
+    bn.conv.load_state_dict(layer.conv.state_dict())
+    expected = torch.autograd.grad((bn(both, relu=False)[:2] * grad).sum(), list(bn.parameters()))
+    torch.testing.assert_close(grads, expected)

@@ -1,4 +1,5 @@
 """The norms that the study compares, by the names that it prints."""
+import study_oracle  # noqa: F401  registers its norms
 import torch
 from torch import nn
 
@@ -48,5 +49,11 @@ NORMS = {  # the most telling first: in this order they are trained
     'CBN, buffer 7, no burn-in': dict(type='CBN', buffer_num=7, burnin=0),
     'FrozenBN': dict(type='FrozenBN'),
     'BN, momentum 0.01': dict(type='BN', momentum=0.01),
+    "oracle, CBN's gradient": dict(type='StudyOracle', gradient='share'),
+    'oracle, whole gradient': dict(type='StudyOracle', gradient='whole'),
+    "oracle, batch's gradient": dict(type='StudyOracle', gradient='batch'),
+    'oracle, no gradient': dict(type='StudyOracle', gradient='none'),
+    "CBN, buffer 7, batch's gradient": dict(type='StudyCBN', gradient='batch'),
+    'CBN, buffer 7, whole gradient': dict(type='StudyCBN', gradient='whole'),
 }
 ANY_BATCH = ('GN', 'FrozenBN')  # images do not meet in it: with the same pictures a step, the same

@@ -9,11 +9,13 @@ from collections import deque
 import torch
 from study_network import Network
 from study_norms import NORMS
+from study_oracle import Window
 from study_statistics import Watch, distances, estimates
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 PRECISE_STEPS = 32  # of re-estimated statistics
+POPULATION = 2048  # pictures that the statistics of the trained network are taken of
 
 
 class Devices:
@@ -89,6 +91,7 @@ def train(task, norm, images, seeds, lr, options, device):
     drawn = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
     order = torch.stack([torch.randint(len(labels), (options.steps + PRECISE_STEPS, options.batch), generator=rng)
                          for rng in drawn], 1).flatten(1).to(device)  # (steps, seeds * batch)
+    window = Window(nets, norm_cfg)
     watch = Watch(nets, norm_cfg.get('buffer_num', 0), options)
     right = deque(maxlen=max(1, options.steps // 10))
     probes = []
@@ -98,7 +101,7 @@ def train(task, norm, images, seeds, lr, options, device):
         nets.spread()
         x, truth = pictures[order[step]], labels[order[step]]
         watch.before(step, x)
-        scores = nets.wide(x)
+        scores = window(x)
         if watch.due(step):
             probes.append(dict(step=step, **estimates(nets, watch, pictures[order[-PRECISE_STEPS:]])))
         (F.cross_entropy(scores, truth) * len(seeds)).backward()
@@ -116,12 +119,27 @@ def train(task, norm, images, seeds, lr, options, device):
         figures.update(distances(nets, pictures[order[-PRECISE_STEPS:]]))  # re-estimates the running statistics, too
         nets.keep_statistics(of_all=True)
         figures.update(precise=accuracy(nets, *task['test']), precise_val=accuracy(nets, *task['val']))
+    if norm_cfg['type'] in ('BN', 'CBN', 'StudyOracle', 'StudyCBN'):
+        take_statistics(nets, pictures[:POPULATION])
+        figures.update(population=accuracy(nets, *task['test']))
     results = [{key: values[place] for key, values in figures.items()} for place in range(len(seeds))]
     if probes:
         for place, result in enumerate(results):
             result['probes'] = [{key: value if key == 'step' else value[place] for key, value in probe.items()}
                                 for probe in probes]
     return results
+
+
+@torch.no_grad()
+def take_statistics(nets, pictures):
+    """The running statistics become those of `pictures` in a network that normalizes by those of 256 at a time."""
+    nets.own.train()
+    for norm, _ in nets.norms():
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.recording = False
+    for x in pictures.split(256):
+        nets.own(x.repeat(nets.seeds, 1, 1, 1))
 
 
 @torch.inference_mode()
