@@ -35,7 +35,7 @@ def test_a_study_goes_on_and_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study_plots, 'save', lambda figure, path: (
         save(figure, path) if 'layers' in path.name else path.touch()))
     with monkeypatch.context() as once:
-        once.setattr(study_plots, 'draw', lambda file: None)
+        once.setattr(study_plots, 'draw', lambda lines, folder: None)
         study('--norms', 'BN')
     text = study('--norms', 'BN', 'CBN, buffer 1')
     assert '2 trainings to do, 2 found' in text
@@ -45,6 +45,8 @@ def test_a_study_goes_on_and_draws(tmp_path, monkeypatch, capsys):
     assert sorted(file.name.split('_')[0] for file in tmp_path.glob('*.png')) == ['accuracy', 'estimates', 'layers']
     rows = {row.split('|')[1].strip(): [cell.strip() for cell in row.split('|')[2:-1]]
             for row in text.split('| test accuracy')[1].split('\n\n')[0].splitlines()[2:]}
+    text = study('--norms', 'GN', "oracle, CBN's gradient", '--images', '2', '--pretrain', '2', '--map', '8')
+    assert '2 trainings to do, 4 found' in text and '4 steps of 4 pictures after 2 of BN, last maps 8 x 8' in text
     # Four processes of 2 images are 8, of which there are 4.
     assert rows['BN'] == [f'{line["test"]:.1f}' for line in lines[:2]]
     assert rows['SyncBN, 4 processes'] == rows['BN'][:1] * 2

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mmdet.command_line import ToolParser, plain_errors
 
-KEY = ('task', 'norm', 'images', 'seed', 'lr', 'steps', 'batch', 'burnin')
+KEY = ('task', 'norm', 'images', 'seed', 'lr', 'steps', 'batch', 'burnin', 'pretrain', 'map')
 PICTURES = dict(train=12000, val=1000, test=2000)
 
 
@@ -37,6 +37,9 @@ def parse_args():
     parser.add_argument('--steps', type=int, default=600, help='of a training')
     parser.add_argument('--lrs', nargs='+', type=float, default=[0.03], help='learning rates')
     parser.add_argument('--burnin', type=float, default=0.2, help='share of the steps with CBN as BN')
+    parser.add_argument('--pretrain', type=int, default=0, metavar='STEPS',
+                        help='of BN over all pictures before the training, at the learning rate 0.03')
+    parser.add_argument('--map', type=int, default=2, choices=(2, 4, 8, 16), help='edge of the last maps')
     parser.add_argument('--probes', type=int, default=8, help='looks at the statistics of a CBN')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='trainings side by side')
@@ -62,7 +65,7 @@ def jobs(args, names, any_batch, finished):
 
 
 def key(args, norm, images, seed, lr):
-    return args.task, norm, images, seed, lr, args.steps, args.batch, args.burnin
+    return args.task, norm, images, seed, lr, args.steps, args.batch, args.burnin, args.pretrain, args.map
 
 
 def work(norm, images, seeds, lr, args, deadline):
@@ -102,7 +105,8 @@ def rounded(value):
 
 
 def read(file):
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    usual = dict(pretrain=0, map=2)  # which lines may leave out
+    return [usual | json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def main():
@@ -130,7 +134,8 @@ def main():
                     print('{norm}, {images} images, seed {seed}, lr {lr}: {test:.1f} % ({seconds:.0f} s)'
                           .format(**line), flush=True)
     from study_plots import draw
-    draw(args.plot or args.out)
+    file = args.plot or args.out
+    draw(read(file), file.parent)
 
 
 if __name__ == '__main__':

@@ -42,17 +42,18 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """(D * N, 1, H, W) -> scores (D * N, classes)."""
+    """(D * N, 1, 32, 32) -> scores (D * N, classes). The last maps have `edge` positions a side, of 2, 4, 8, 16."""
 
-    def __init__(self, classes, norm_cfg, devices=1):
+    def __init__(self, classes, norm_cfg, devices=1, edge=2):
         super().__init__()
         self.devices = devices
         blocks = [ConvNorm(1, WIDTHS[0], 3, 2, norm_cfg, devices)]
-        inside = WIDTHS[0]
+        inside, size = WIDTHS[0], 16
         for stage, (outside, count) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
             for block in range(count):
-                blocks.append(Block(inside, outside, 2 if stage and not block else 1, norm_cfg, devices))
-                inside = outside
+                stride = 2 if stage and not block and size > edge else 1
+                blocks.append(Block(inside, outside, stride, norm_cfg, devices))
+                inside, size = outside, size // stride
         self.body = nn.Sequential(*blocks)
         self.head = nn.Conv2d(inside * devices, classes * devices, 1, groups=devices)
 

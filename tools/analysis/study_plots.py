@@ -1,5 +1,4 @@
 """The tables and pictures of the norm study, from the lines of its trainings."""
-import json
 import statistics
 from collections import defaultdict
 
@@ -15,7 +14,8 @@ from study_norms import ANY_BATCH, NORMS  # noqa: E402
 PROCESSES = 4  # of SyncBN
 WHAT = 'mean\n(standard deviations)', 'variance\n(logarithm)'
 TABLES = dict(test='test accuracy', training='accuracy in training, last tenth of the steps',
-              averaged='test accuracy, running statistics averaged over the devices', lr='learning rate')
+              averaged='test accuracy, running statistics averaged over the devices',
+              population='test accuracy, statistics of the training set', lr='learning rate')
 SHOWN = {'BN': 'C3', 'SyncBN, 4 processes': 'C1', 'Batch Renorm': 'C4', 'GN': 'C2', 'CBN, buffer 1': 'C9',
          'CBN, buffer 7, burn-in 2/3': 'C6', 'CBN, buffer 7': 'C0', 'FrozenBN': 'C7'}
 ESTIMATES = {'batch': ('this batch alone (BN)', 'C3', '-'), 'average': ('average over the window', 'C1', '-'),
@@ -25,15 +25,14 @@ TRUTHS = {'inputs': "own weights moved,\nlayers' inputs as they were",
           'population': 'other pictures,\nwhole network as it is now'}
 
 
-def draw(file):
-    """Print the tables, and write accuracy.png, layers.png and estimates.png beside the JSON-lines `file`."""
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    for settings, part in grouped(lines, 'task', 'steps', 'batch', 'burnin').items():
-        task, steps, batch, burnin = settings
-        name = f'{task.rstrip("/").split("/")[-1]}_{steps}_{batch}_{burnin:g}'
+def draw(lines, folder):
+    """Print the tables of the trainings `lines`, and write accuracy.png, layers.png and estimates.png to `folder`."""
+    for settings, part in grouped(lines, 'task', 'steps', 'batch', 'burnin', 'pretrain', 'map').items():
+        task, steps, batch, burnin, pretrain, edge = settings
+        name = f'{task.rstrip("/").split("/")[-1]}_{steps}_{batch}_{burnin:g}_{pretrain}_{edge}'
         cells = best(part)
-        print(f'\n{task}: {steps} steps of {batch} pictures, burn-in {burnin:g}, learning rates '
-              f'{", ".join(f"{lr:g}" for lr in tried(part))}')
+        print(f'\n{task}: {steps} steps of {batch} pictures after {pretrain} of BN, last maps {edge} x {edge}, burn-in '
+              f'{burnin:g}, learning rates {", ".join(f"{lr:g}" for lr in tried(part))}')
         images = sorted({n for _, n in cells}, reverse=True)
         for figure, title in TABLES.items():
             if figure != 'lr' or len(tried(part)) > 1:
@@ -41,7 +40,7 @@ def draw(file):
         for kind, plot in (('accuracy', accuracy), ('layers', layers), ('estimates', estimates)):
             figure = plot(cells, images)
             if figure:
-                path = file.parent / f'{kind}_{name}.png'
+                path = folder / f'{kind}_{name}.png'
                 save(figure, path)
                 print(f'\nwritten to {path}')
 

@@ -5,6 +5,7 @@ What changes is how many images share statistics, and nothing else.
 """
 import math
 from collections import deque
+from pathlib import Path
 
 import torch
 from study_network import Network
@@ -21,13 +22,13 @@ POPULATION = 2048  # pictures that the statistics of the trained network are tak
 class Devices:
     """Networks of several seeds, `own`, and their copies on all devices, `wide`, which see the pictures."""
 
-    def __init__(self, classes, norm_cfg, seeds, devices, device):
+    def __init__(self, classes, norm_cfg, seeds, devices, device, edge=2):
         self.seeds, self.count = len(seeds), devices
-        self.own = Network(classes, norm_cfg, len(seeds)).to(device)
-        self.wide = Network(classes, norm_cfg, len(seeds) * devices).to(device).train()
+        self.own = Network(classes, norm_cfg, len(seeds), edge).to(device)
+        self.wide = Network(classes, norm_cfg, len(seeds) * devices, edge).to(device).train()
         for place, seed in enumerate(seeds):
             torch.manual_seed(seed)
-            one = Network(classes, norm_cfg)
+            one = Network(classes, norm_cfg, edge=edge)
             for parameter, start in zip(self.own.parameters(), one.parameters(), strict=True):
                 self.by_seed(parameter.data)[place] = start.data.to(device)
         self.pairs = [(own, wide) for own, wide in zip(self.own.parameters(), self.wide.parameters(), strict=True)
@@ -46,6 +47,14 @@ class Devices:
         """Every device gets the weights of its seed."""
         for own, wide in self.pairs:
             self.by_device(wide).copy_(self.by_seed(own).unsqueeze(1))
+
+    @torch.no_grad()
+    def start_from(self, state):
+        """Every device gets the weights and running statistics of a network like `own`."""
+        self.own.load_state_dict(state, strict=False)  # GN has no running statistics
+        for name, wide in self.wide.state_dict().items():
+            if wide.dim():
+                self.by_device(wide).copy_(self.by_seed(state[name]).unsqueeze(1))
 
     @torch.no_grad()
     def gather(self):
@@ -78,41 +87,23 @@ def rate(step, steps, lr):
 def train(task, norm, images, seeds, lr, options, device):
     """Train on `task`, dict of split to (patches, labels), and return a dict of figures for each seed.
 
-    options: steps, batch (pictures a step, in all), burnin (share of the steps in which CBN is BN), probes.
+    options: steps, batch (pictures a step, in all), burnin (share of the steps in which CBN is BN), probes, map (edge
+    of the last maps), pretrain (steps of BN over all pictures before), out (beside it pretrained networks are kept).
     """
-    (pictures, labels), classes = task['train'], int(task['train'][1].max()) + 1
+    pictures, classes = task['train'][0], int(task['train'][1].max()) + 1
     norm_cfg = dict(NORMS[norm])
     if norm_cfg['type'] == 'CBN':
         norm_cfg['burnin_iters'] = int(norm_cfg.pop('burnin', options.burnin) * options.steps)
     if norm_cfg['type'] == 'StudyBRN':
         norm_cfg['ramp'] = options.steps // 4
-    nets = Devices(classes, norm_cfg, seeds, options.batch // images, device)
-    optimizer = torch.optim.SGD([own for own, _ in nets.pairs], lr, momentum=0.9, weight_decay=5e-4)
-    drawn = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
-    order = torch.stack([torch.randint(len(labels), (options.steps + PRECISE_STEPS, options.batch), generator=rng)
-                         for rng in drawn], 1).flatten(1).to(device)  # (steps, seeds * batch)
-    window = Window(nets, norm_cfg)
-    watch = Watch(nets, norm_cfg.get('buffer_num', 0), options)
-    right = deque(maxlen=max(1, options.steps // 10))
-    probes = []
-    for step in range(options.steps):
-        for group in optimizer.param_groups:
-            group['lr'] = rate(step, options.steps, lr)
-        nets.spread()
-        x, truth = pictures[order[step]], labels[order[step]]
-        watch.before(step, x)
-        scores = window(x)
-        if watch.due(step):
-            probes.append(dict(step=step, **estimates(nets, watch, pictures[order[-PRECISE_STEPS:]])))
-        (F.cross_entropy(scores, truth) * len(seeds)).backward()
-        nets.gather()
-        optimizer.step()
-        right.append(100 * (scores.argmax(1) == truth).unflatten(0, (len(seeds), -1)).float().mean(1))
-    nets.spread()
-    watch.end()
+    nets = Devices(classes, norm_cfg, seeds, options.batch // images, device, options.map)
+    if options.pretrain:
+        nets.start_from(pretrained(task['train'], classes, seeds, options, device))
+    order = drawn(seeds, len(pictures), options.steps + PRECISE_STEPS, options.batch, device)
+    watch = Watch(nets, norm_cfg['buffer_num'] if norm_cfg['type'] == 'CBN' else 0, options)
+    training, probes = fit(nets, *task['train'], order, Window(nets, norm_cfg), watch, options.steps, lr)
     nets.keep_statistics()
-    figures = dict(training=torch.stack(list(right)).mean(0).tolist(), test=accuracy(nets, *task['test']),
-                   val=accuracy(nets, *task['val']))
+    figures = dict(training=training, test=accuracy(nets, *task['test']), val=accuracy(nets, *task['val']))
     if norm_cfg['type'] in ('BN', 'CBN'):
         nets.keep_statistics(of_all=True)
         figures.update(averaged=accuracy(nets, *task['test']))
@@ -128,6 +119,49 @@ def train(task, norm, images, seeds, lr, options, device):
             result['probes'] = [{key: value if key == 'step' else value[place] for key, value in probe.items()}
                                 for probe in probes]
     return results
+
+
+def drawn(seeds, pictures, steps, batch, device):
+    """Which pictures the steps have, (steps, seeds * batch)."""
+    chance = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
+    order = torch.stack([torch.randint(pictures, (steps, batch), generator=one) for one in chance], 1)
+    return order.flatten(1).to(device)
+
+
+def fit(nets, pictures, labels, order, window, watch, steps, lr):
+    """Train `nets`. Returns accuracy in the last tenth of the steps, percent for each seed, and what `watch` saw."""
+    optimizer = torch.optim.SGD([own for own, _ in nets.pairs], lr, momentum=0.9, weight_decay=5e-4)
+    right = deque(maxlen=max(1, steps // 10))
+    probes = []
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group['lr'] = rate(step, steps, lr)
+        nets.spread()
+        x, truth = pictures[order[step]], labels[order[step]]
+        watch.before(step, x)
+        scores = window(x)
+        if watch.due(step):
+            probes.append(dict(step=step, **estimates(nets, watch, pictures[order[-PRECISE_STEPS:]])))
+        (F.cross_entropy(scores, truth) * nets.seeds).backward()
+        nets.gather()
+        optimizer.step()
+        right.append(100 * (scores.argmax(1) == truth).unflatten(0, (nets.seeds, -1)).float().mean(1))
+    nets.spread()
+    watch.end()
+    return torch.stack(list(right)).mean(0).tolist(), probes
+
+
+def pretrained(data, classes, seeds, options, device):
+    """State of networks that were trained with BN over all pictures of a step, at the learning rate 0.03."""
+    name = '_'.join(map(str, (options.pretrain, options.batch, options.map, *seeds)))
+    file = options.out.with_name(f'pretrained_{Path(options.task).name}_{name}.pt')
+    if not file.exists():
+        nets = Devices(classes, NORMS['BN'], seeds, 1, device, options.map)
+        order = drawn([seed + 1000 for seed in seeds], len(data[0]), options.pretrain, options.batch, device)
+        fit(nets, *data, order, Window(nets, NORMS['BN']), Watch(nets, 0, options), options.pretrain, 0.03)
+        nets.keep_statistics()
+        torch.save(nets.own.state_dict(), file)
+    return torch.load(file, device, weights_only=True)
 
 
 @torch.no_grad()
