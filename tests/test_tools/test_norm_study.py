@@ -68,6 +68,10 @@ def test_devices_are_networks_that_share_weights(norm_cfg):
         grads = [torch.autograd.grad(loss, list(net.parameters())) for loss, net in zip(losses, alone, strict=True)]
         for own, *expected in zip(nets.own.parameters(), *grads, strict=True):
             torch.testing.assert_close(nets.by_seed(own.grad)[1], sum(expected), rtol=1e-3, atol=1e-4)
+    nets.keep_statistics()
+    more = study_training.Devices(3, norm_cfg, seeds=[1, 2], devices=4, device='cpu')
+    more.start_from(nets.own.state_dict())
+    torch.testing.assert_close(more.wide.eval()(x), nets.own.eval()(x), rtol=1e-3, atol=1e-4)
 
 
 def test_errors_of_compensated_statistics():

@@ -140,6 +140,8 @@ def accuracy(cells, images):
 
 def layers(cells, images):
     """Distance of BN's batch statistics from the population's."""
+    if not any('layers' in line for (norm, _), part in cells.items() if norm == 'BN' for line in part):
+        return None
     figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout='constrained')
     for place, (axis, what) in enumerate(zip(axes, WHAT)):
         for count in images:
