@@ -29,7 +29,7 @@ def parse_args():
     parser.add_argument('--task', default='photographs', help="'photographs', of scikit-image; 'textures', generated; "
                         'or a folder of photographs, each a class')
     parser.add_argument('--norms', nargs='+', metavar='NORM', default=['BN', 'GN', 'CBN, buffer 7'],
-                        help="as the tables name them, or 'all'")
+                        help="as the tables name them, or 'all' that one can choose")
     parser.add_argument('--images', nargs='+', type=int, default=[32, 4, 2], help='on a device')
     parser.add_argument('--batch', type=int, default=32, help='pictures a step on all devices')
     parser.add_argument('--seeds', type=int, default=3, help='trainings of each kind')
@@ -111,11 +111,11 @@ def read(file):
 
 def main():
     args = parse_args()
-    from study_norms import ANY_BATCH, NORMS
+    from study_norms import ANY_BATCH, CAUSES, NORMS
 
     from mmdet.errors import UserError
     if not args.plot:
-        names = list(NORMS) if args.norms == ['all'] else args.norms
+        names = [name for name in NORMS if name not in CAUSES] if args.norms == ['all'] else args.norms
         unknown = [name for name in names if name not in NORMS]
         if unknown:
             raise UserError(f'--norms {unknown[0]!r} is unknown; known: {", ".join(NORMS)}')

@@ -49,6 +49,8 @@ NORMS = {  # the most telling first: in this order they are trained
     'CBN, buffer 7, no burn-in': dict(type='CBN', buffer_num=7, burnin=0),
     'FrozenBN': dict(type='FrozenBN'),
     'BN, momentum 0.01': dict(type='BN', momentum=0.01),
+}
+CAUSES = {  # none to choose: they tell apart why CBN learns less
     "oracle, CBN's gradient": dict(type='StudyOracle', gradient='share'),
     'oracle, whole gradient': dict(type='StudyOracle', gradient='whole'),
     "oracle, batch's gradient": dict(type='StudyOracle', gradient='batch'),
@@ -56,4 +58,5 @@ NORMS = {  # the most telling first: in this order they are trained
     "CBN, buffer 7, batch's gradient": dict(type='StudyCBN', gradient='batch'),
     'CBN, buffer 7, whole gradient': dict(type='StudyCBN', gradient='whole'),
 }
+NORMS |= CAUSES
 ANY_BATCH = ('GN', 'FrozenBN')  # images do not meet in it: with the same pictures a step, the same
