@@ -16,6 +16,7 @@ from warm_process import run_two
 from mmdet.checkpoints import read_checkpoint
 from mmdet.command_line import plain_errors
 from mmdet.engine.failures import named_failures
+from mmdet.engine.hooks import stop_hook
 from mmdet.engine.hooks.checkpoint_hook import DiskFullError
 from mmdet.engine.loader_workers import prepare_workers
 from mmdet.engine.restart import restarted
@@ -42,7 +43,8 @@ class At(Hook):
 
 
 def send(number):
-    return lambda runner: os.kill(os.getpid(), number)
+    """To this process, twice: as a launcher that passes on what the whole group got."""
+    return lambda runner: [os.kill(os.getpid(), number) for _ in range(2)]
 
 
 def spoil(runner):
@@ -89,6 +91,18 @@ def test_a_signal_stops_behind_its_step_and_nothing_is_lost(unbroken, tmp_path, 
     assert_same_state(unbroken / 'epoch_3.pth', tmp_path / 'epoch_3.pth')
     ema = [read_checkpoint(folder / 'epoch_3.pth')['ema_state_dict'] for folder in (unbroken, tmp_path)]
     torch.testing.assert_close(*ema, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('seconds, status', [(0, -signal.SIGTERM), (60, 0)])
+def test_a_later_signal_ends_it_at_once(seconds, status, monkeypatch):
+    monkeypatch.setattr(stop_hook, 'ONE_SIGNAL', seconds)
+    child = os.fork()
+    if child == 0:
+        with stop_hook._listening(lambda number: None):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
 
 
 def test_two_processes_agree_on_the_step_and_name_one_that_is_gone(tmp_path):

@@ -19,6 +19,7 @@ from .checkpoint_hook import write_stopped
 
 # Sent by Slurm, spot machines and torchrun; by Ctrl-C; by a terminal that is closed.
 SIGNALS = [getattr(signal, name) for name in ('SIGTERM', 'SIGUSR1', 'SIGINT', 'SIGHUP') if hasattr(signal, name)]
+ONE_SIGNAL = 1.  # seconds: make, torchrun and the like pass on what the whole group got, so each comes twice
 STOPPED = 75  # exit status: EX_TEMPFAIL of sysexits.h, try again later
 
 
@@ -27,7 +28,7 @@ class StopHook(Hook):
     """Ends the training behind the step in which a signal of SIGNALS came, with a checkpoint to resume from.
 
     All processes end behind the same step, whichever of them was told. The exit status is STOPPED, after Ctrl-C 130.
-    The same signal once more ends a process at once.
+    The same signal once more, ONE_SIGNAL later or after that, ends a process at once.
     """
     priority = 'LOWEST'
 
@@ -86,11 +87,18 @@ class StopHook(Hook):
 
 @contextlib.contextmanager
 def _listening(note: Callable[[int], None]) -> Iterator[None]:
-    """Let `note` be told the first signal of each kind; the second acts as ever."""
+    """Let `note` be told the first signal of each kind; one that comes later than ONE_SIGNAL acts as ever."""
     pid = os.getpid()
+    heard = dict[int, float]()
 
-    def first(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def hear(number: int, frame: Any) -> None:
+        now = time.monotonic()
+        if number in heard:
+            if now - heard[number] >= ONE_SIGNAL:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
+        heard[number] = now
         if os.getpid() == pid:  # else a loader's worker, which goes on as long as it is needed
             note(number)
             name = signal.Signals(number).name
@@ -99,7 +107,7 @@ def _listening(note: Callable[[int], None]) -> Iterator[None]:
 
     before = {}
     if threading.current_thread() is threading.main_thread():  # Python hears signals nowhere else
-        before = {number: signal.signal(number, first) for number in SIGNALS
+        before = {number: signal.signal(number, hear) for number in SIGNALS
                   if signal.getsignal(number) != signal.SIG_IGN}  # as nohup wants it
     try:
         yield
