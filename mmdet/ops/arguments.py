@@ -39,6 +39,13 @@ def check_number(name: str, **values: Any) -> None:
             raise ValueError(f'{name}: {argument} is NaN')
 
 
+def check_rows(name: str, rows: Tensor, images: Tensor) -> None:
+    """ValueError for rows that do not tell of each of `images` (B, ...) whether it counts."""
+    if rows.dtype != torch.bool or rows.shape != images.shape[:1] or rows.device != images.device:
+        raise ValueError(f'{name}: rows must be bool ({len(images)},) on {images.device}, got {rows.dtype} '
+                         f'{tuple(rows.shape)} on {rows.device}')
+
+
 def check_together(name: str, *tensors: Tensor | None) -> None:
     """ValueError for tensors of several devices; TypeError for those that are not floating point."""
     there = [tensor for tensor in tensors if tensor is not None]

@@ -9,8 +9,7 @@ from mmdet.ops.memory_format import is_channels_last, to_vectors
 
 def serves(x: Tensor, weight: Tensor, options: tuple) -> bool:
     """Whether `conv_relu` takes them: half precision, or float32 under autocast, channels-last in whole 16 bytes."""
-    dtype = torch.get_autocast_dtype('cuda') if torch.is_autocast_enabled('cuda') else x.dtype
-    return x.is_cuda and x.dim() == 4 and dtype.itemsize == 2 and options[-1] == 1 and len(weight) % 8 == 0 \
+    return x.is_cuda and x.dim() == 4 and _dtype(x).itemsize == 2 and options[-1] == 1 and len(weight) % 8 == 0 \
         and not isinstance(options[1], str) and (is_channels_last(x) or is_channels_last(weight)) \
         and not torch.are_deterministic_algorithms_enabled() and not torch.compiler.is_compiling()
 
@@ -26,10 +25,15 @@ def conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor |
     Returns:
         Tensor: (B, Cout, H', W'), channels-last.
     """
-    dtype = torch.get_autocast_dtype('cuda') if torch.is_autocast_enabled('cuda') else x.dtype
+    dtype = _dtype(x)
     given = [None if value is None else value.to(dtype) for value in (x, weight, bias, residual)]
     with torch.autocast('cuda', enabled=False):
         return _ConvReLU.apply(*given, options)
+
+
+def _dtype(x):
+    """Of the convolution of x."""
+    return torch.get_autocast_dtype('cuda') if torch.is_autocast_enabled('cuda') else x.dtype
 
 
 class _ConvReLU(Function):

@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from mmdet.ops.arguments import check_pairs, check_together
+from mmdet.ops.arguments import check_pairs, check_rows, check_together
 from mmdet.ops.extension import SERVED, fake
 
 PARTS = 16
@@ -25,13 +25,16 @@ def mean_patch(x: Tensor, kernel_size: tuple[int, ...], stride: tuple[int, ...] 
         Tensor: (C, kh, kw), contiguous, float32 or x's dtype where that is wider; 0 where no image counts.
 
     Raises:
-        ValueError: x has other than 4 dimensions, the kernel is larger than the padded input, or sizes that are none.
+        ValueError: x has other than 4 dimensions, the kernel is larger than the padded input, sizes that are none, or
+            rows that do not fit.
         TypeError: x is not floating point, sizes that are no whole numbers.
     """
     if x.dim() != 4:
         raise ValueError(f'mean_patch: x must be (B, C, H, W), got {tuple(x.shape)}')
     check_together('mean_patch', x)
     check_pairs('mean_patch', kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
+    if rows is not None:
+        check_rows('mean_patch', rows, x)
     sides = list(zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True))
     positions = [_out_size(*of_side) for of_side in sides]
     if min(positions) <= 0:

@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from mmdet.ops.arguments import check_together
+from mmdet.ops.arguments import check_rows, check_together
 
 
 @torch.no_grad()
@@ -23,9 +23,8 @@ def mean_variance(x: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor
     if x.dim() != 4:
         raise ValueError(f'mean_variance: x must be (B, C, H, W), got {tuple(x.shape)}')
     check_together('mean_variance', x)
-    if rows is not None and (rows.dtype != torch.bool or rows.shape != x.shape[:1] or rows.device != x.device):
-        raise ValueError(f'mean_variance: rows must be bool ({len(x)},) on {x.device}, got {rows.dtype} '
-                         f'{tuple(rows.shape)} on {rows.device}')
+    if rows is not None:
+        check_rows('mean_variance', rows, x)
     wide = torch.promote_types(x.dtype, torch.float32)
     if not x.numel():
         mean, variance = x.new_zeros(2, x.shape[1], dtype=wide)

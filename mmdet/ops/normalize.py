@@ -6,7 +6,7 @@ from torch import distributed as dist
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from mmdet.ops.arguments import check_number, check_together
+from mmdet.ops.arguments import check_number, check_rows, check_together
 from mmdet.ops.scaled_sum import scaled_sum
 
 
@@ -37,9 +37,8 @@ def normalize(y: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: T
                          f'{[tuple(values.shape) for values in (mean, variance, weight, bias)]}')
     check_together('normalize', y, mean, variance, weight, bias)
     check_number('normalize', eps=eps)
-    if rows is not None and (rows.dtype != torch.bool or rows.shape != y.shape[:1] or rows.device != y.device):
-        raise ValueError(f'normalize: rows must be bool ({len(y)},) on {y.device}, got {rows.dtype} '
-                         f'{tuple(rows.shape)} on {rows.device}')
+    if rows is not None:
+        check_rows('normalize', rows, y)
     return _Normalize.apply(y, mean, variance, weight, bias, eps, count, group, rows)
 
 

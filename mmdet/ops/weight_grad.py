@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
-from mmdet.ops.arguments import check_number, check_pairs, check_whole
+from mmdet.ops.arguments import check_number, check_pairs, check_rows, check_whole
 from mmdet.ops.conv_kernels import CONV_KERNELS, DTYPES
 from mmdet.ops.extension import SERVED, differentiable, fake
 from mmdet.ops.memory_format import memory_format
@@ -43,9 +43,8 @@ def conv2d_weight_grad(x: Tensor, weight_shape: tuple[int, ...], grad: Tensor,
     check_number('conv2d_weight_grad', scale=scale)
     dtype = torch.promote_types(torch.promote_types(x.dtype, grad.dtype), torch.float32)
     _check(x, weight_shape, grad, (stride, padding, dilation), groups, offset, dtype)
-    if rows is not None and (rows.dtype != torch.bool or rows.shape != x.shape[:1] or rows.device != x.device):
-        raise ValueError(f'conv2d_weight_grad: rows must be bool ({len(x)},) on {x.device}, got {rows.dtype} '
-                         f'{tuple(rows.shape)} on {rows.device}')
+    if rows is not None:
+        check_rows('conv2d_weight_grad', rows, x)
     if (CONV_KERNELS and rows is None and _num_tiles(grad, 4) >= MIN_TILES and x.device.type == 'cpu' and SERVED['cpu']
             and {x.dtype, grad.dtype} <= DTYPES and groups == 1 and tuple(weight_shape[2:]) == (3, 3)
             and tuple(stride) == tuple(dilation) == (1, 1)):
